@@ -1,0 +1,72 @@
+# `make` lists what there is. The stack itself is embedded/stack (python -m embedded.stack --help).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
+PYTEST := .venv/bin/python -m pytest
+
+.PHONY: help install install-dev up down status logs env run check load-files \
+        test test-unit test-integration test-e2e test-chaos bench lint lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$"); printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## the Python environments (.venv, .venv-embedded, .venv-superset), from the pinned locks
+	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install
+
+install-dev: install ## and what the tests and linters need
+	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install dev
+
+up: install ## start everything, apply include/pipelines/, run the newest daily batch
+	@$(STACK) up
+
+down: ## stop everything; the data stays in .stack/
+	@[ ! -x .venv-embedded/bin/python ] || $(STACK) down
+
+status: ## what runs, where, with how much memory
+	@$(STACK) status
+
+logs: ## the last lines of the logs (SERVICE=dremio for one)
+	@$(STACK) logs $(SERVICE)
+
+env: ## export lines for a shell: eval "$$(make -s env)"
+	@$(STACK) env
+
+run: ## run a DAG and follow it: DAG=daily_batch [DATE=2026-01-31]
+	@$(STACK) run $(or $(DAG),$(error say which: make run DAG=daily_batch DATE=2026-01-31)) $(DATE)
+
+check: install ## check what include/pipelines/ declares
+	@LAKEHOUSE_INCLUDE=include .venv/bin/python -m lakehouse.check
+
+load-files: ## invoice CSVs into the inbox in place of the generated ones: DIR=folder
+	@$(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))
+
+test: install-dev ## everything: lint, unit, integration and end-to-end tests, on an instance of its own
+	@bin/test
+
+test-unit: install-dev ## pure logic, in seconds
+	@bin/test unit
+
+test-integration: install-dev ## every part against a running stack of the tests' own
+	@bin/test integration
+
+test-e2e: install-dev ## the whole chain through Airflow's API and two browsers' pages
+	@bin/test e2e
+
+test-chaos: install-dev ## every group broken, every group killed, backfills out of order (long)
+	@bin/test chaos
+
+bench: install-dev ## the tables in benchmarks/ (long)
+	@bin/test bench
+
+lint: install-dev ## ruff and mypy
+	@bin/test lint
+
+lock: install ## compile the locks anew from the requirements files
+	@bin/lock
+
+clean: down ## delete the installation's data and the environments
+	@[ ! -x .venv-embedded/bin/python ] || $(STACK) clean
+	rm -rf .venv .venv-embedded .venv-superset .venv-uv

@@ -1,0 +1,144 @@
+"""
+### Daily batch: from the sources to warm dashboards
+
+Runs at 01:00 UTC for the day before. A manual run takes its day from the form (empty: yesterday).
+
+| group | what it does |
+|---|---|
+| `extract` | one Airbyte sync per connection, side by side |
+| `publish` | what has landed, by day, to `bronze/<source>/<stream>/date=<day>/` |
+| `catalog` | promotes new folders in Dremio, refreshes the others, applies the views of `bronze` |
+| `staging`, `intermediate`, `marts` | dbt, a task per model with its own tests; marts in the slot that nobody reads |
+| `quality` | tests over several models: reconciliation, relationships, the document's data tests |
+| `reflections` | refreshed on the new slot, waited for, checked to accelerate |
+| `release` | all views of `gold` switched to the new slot |
+| `dashboards` | every chart of every declared dashboard warmed |
+| `report` | the run's record; runs always, fails if a group failed |
+
+**When a group fails:** repair what its message says, click the group in the run's column, *Clear*, keep
+*Downstream* on. Every task may run again: it finds what it has already done. Readers of `gold` see the last
+release until a run has passed its tests.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param, TaskGroup, chain, task
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from lakehouse.airbyte.declared import load_connections
+from lakehouse.airbyte.operators import AirbyteSyncOperator
+from lakehouse.dbt.groups import layer, models_in
+from lakehouse.dbt.operators import DbtTestOperator
+from lakehouse.dremio.hook import DremioHook
+from lakehouse.dremio.operators.catalog import DremioApplyOperator, DremioPromoteOperator
+from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
+from lakehouse.dremio.operators.release import DremioReleaseOperator
+from lakehouse.minio.operators import PublishOperator
+from lakehouse.ops import batch, deadlines, records, releases
+from lakehouse.ops.report import ReportOperator
+from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
+
+SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
+QUARANTINED = """
+SELECT dataset_name, reason, COUNT(*) AS row_count
+FROM "intermediate"."int_quarantined_rows"
+GROUP BY dataset_name, reason ORDER BY dataset_name, reason
+"""
+
+
+@task
+def claim_slot(**context: Any) -> str:
+    """Take the slot of the marts that readers do not see; the same one when the task is repeated."""
+    return releases.claim_slot("lakehouse_db", context["ti"].run_id, batch.batch_date(context))
+
+
+@task
+def count_quarantined(**context: Any) -> list[dict[str, Any]]:
+    """Record what was refused and why, for the report."""
+    counts = [
+        {"dataset": dataset, "reason": reason, "rows": rows}
+        for dataset, reason, rows in DremioHook("dremio_default").get_records(QUARANTINED)
+    ]
+    records.record(context, "quarantined", counts)
+    return counts
+
+
+with DAG(
+    dag_id="daily_batch",
+    doc_md=__doc__,
+    schedule="0 1 * * *",
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=4,  # the dbt tasks share the machine with what they wait for
+    params={
+        "batch_date": Param(
+            None, type=["null", "string"], format="date", title="Batch date", description="Empty: the day before."
+        )
+    },
+    default_args={
+        "owner": "data-platform",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(minutes=30),
+    },
+    deadline=DeadlineAlert(
+        name="04:45 UTC",
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
+        interval=timedelta(hours=3, minutes=45),
+        callback=SyncCallback(deadlines.missed, kwargs={"promise": "released by 04:45 UTC"}),
+    ),
+    user_defined_macros=batch.macros(),
+    tags=["batch", "lakehouse", "tier-1"],
+):
+    extract = TaskGroup("extract", doc_md="One Airbyte sync per connection of `include/pipelines/connections`.")
+    publish = TaskGroup("publish", doc_md="What landed, by day, to `bronze/<source>/<stream>/date=<day>/`.")
+    catalog = TaskGroup("catalog", doc_md="Folders of bronze promoted or refreshed in Dremio; views of `bronze`.")
+
+    with catalog:
+        views = DremioApplyOperator(task_id="views", parts=["views"])
+
+    for connection in load_connections():
+        name, streams = connection.name, connection.published_streams()
+        with extract:
+            sync = AirbyteSyncOperator(task_id=name, connection=name, execution_timeout=timedelta(minutes=90))
+        with publish:
+            columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row
+            by_day = PublishOperator(task_id=name, source=name, streams=streams, columns=columns)
+        with catalog:
+            tables = [f"datalake.bronze.{name}.{stream['name']}" for stream in streams]
+            promoted = DremioPromoteOperator(task_id=name, tables=tables)
+        chain(sync, by_day, promoted, views)
+
+    staging = layer("staging", doc_md="Views in the space `staging`: typed, the newest version of each row.")
+    intermediate = layer("intermediate", doc_md="Joined and reshaped: `datalake.silver` and space `intermediate`.")
+    marts = layer(
+        "marts", slot=SLOT, builds_slot=True, doc_md="The marts, in the slot of `datalake.gold` that nobody reads."
+    )
+    first_models = list(marts.get_roots())
+    with marts:
+        claim_slot() >> first_models
+
+    with TaskGroup("quality", doc_md="Tests over several models, and what was quarantined.") as quality:
+        DbtTestOperator(task_id="dbt_tests", select="tag:quality", slot=SLOT)
+        count_quarantined()
+
+    with TaskGroup("reflections", doc_md="Reflections of the new slot, refreshed and seen to work.") as reflections:
+        DremioRefreshReflectionsOperator(task_id="refresh")
+
+    with TaskGroup("release", doc_md="All views of `gold` switched to the new slot.") as release:
+        DremioReleaseOperator(task_id="switch", marts=models_in("marts"))
+
+    with TaskGroup("dashboards", doc_md="Every chart of every declared dashboard cached.") as dashboards:
+        SupersetWarmUpOperator(task_id="warm_up")
+
+    with TaskGroup("report", doc_md="The run's record. Runs always; fails if a group failed.") as report:
+        ReportOperator(task_id="report", trigger_rule="all_done")
+
+    steps = [catalog, staging, intermediate, marts, quality, reflections, release, dashboards]
+    chain(*steps)
+    [extract, publish, *steps] >> report  # of each, so that the report waits for what still runs beside a failure

@@ -1,0 +1,1 @@
+"""The embedded stack: every service of the lakehouse on one machine, without containers."""

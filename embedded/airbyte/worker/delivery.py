@@ -1,0 +1,189 @@
+"""From rows to durable files to committed state, per stream.
+
+The order is the promise: rows go to local Parquet files, the files to the bucket, and only then is the state that
+covers them stored. A kill between any two of these steps makes the next attempt read rows again, never skip them.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from embedded.airbyte.catalog import ConfiguredStream
+from embedded.airbyte.failures import SyncFailure
+from embedded.airbyte.worker.destination import S3Destination
+from embedded.airbyte.worker.ledger import Ledger
+from embedded.airbyte.worker.parquet import ParquetFile, with_airbyte_columns
+
+
+class _StreamFiles:
+    """What one attempt has written of one stream."""
+
+    def __init__(self, namespace: str, generation: int) -> None:
+        self.namespace = namespace
+        self.generation = generation
+        self.open: ParquetFile | None = None
+        self.part = 0
+        self.keys: list[str] = []
+        self.columns: dict[str, str] = {}
+
+
+class Delivery:
+    """Takes a source's rows to the destination. One per attempt.
+
+    :param started_ms: epoch milliseconds of the attempt's start; part of every file name, and extraction time.
+    :param scratch: an empty local folder for files on their way.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        destination: S3Destination,
+        connection: Mapping[str, Any],
+        scratch: Path,
+        started_ms: int,
+    ) -> None:
+        self.ledger = ledger
+        self.started_ms = started_ms
+        self._destination = destination
+        self._connection_id = connection["connection_id"]
+        self._connection = connection
+        self._prefix: str = connection["prefix"]
+        lakehouse = connection["lakehouse"]
+        self._buffer_bytes = int(lakehouse.get("buffer_size_mb", 256)) * 1024 * 1024
+        self._raw_path: str | None = lakehouse.get("raw_path")
+        self._scratch = scratch
+        self._streams: dict[str, _StreamFiles] = {}
+
+    def begin(self, stream: ConfiguredStream) -> None:
+        """Declare a stream before its first rows."""
+        generation = self.ledger.generation(self._connection_id, stream)
+        self._streams[stream.name] = _StreamFiles(namespace(self._connection, stream), generation)
+
+    def write(self, stream: str, data: pa.Table, changes: pa.Array | None = None) -> None:
+        """Take rows. A table with other columns than the one before begins a new file.
+
+        :param changes: per row, what was changed in its values on the way (see `parquet.META_CHANGE`).
+        """
+        files = self._streams[stream]
+        data = data.rename_columns(_safe_names(stream, data.column_names))
+        self.ledger.emitted(stream, data.num_rows, data.nbytes)
+        rows = with_airbyte_columns(
+            data,
+            extracted_at_ms=self.started_ms,
+            generation=files.generation,
+            job_id=self.ledger.job_id,
+            changes=changes,
+        )
+        if files.open is not None and not files.open.schema.equals(rows.schema):
+            self._flush(stream)
+        if files.open is None:
+            files.open = self._new_file(stream, files, rows.schema)
+            files.columns.update({field.name: str(field.type) for field in data.schema})
+        files.open.write(rows, self._buffer_bytes)
+        if files.open.full:
+            self._flush(stream)
+
+    def write_empty(self, stream: str, schema: pa.Schema) -> None:
+        """Make sure that the stream's folder has a file, with no row, that shows its columns."""
+        if not self._destination.keys(self._folder(stream)):
+            self.write(stream, schema.empty_table())
+
+    def raw(self, path: str, body: bytes) -> None:
+        """Keep something of the source as it came, where the connection asks for that."""
+        if self._raw_path:
+            self._destination.put(f"{self._raw_path.strip('/')}/{path}", body)
+
+    def checkpoint(self, stream: str, state: dict[str, Any], beside: str | None = None) -> None:
+        """Make all rows of the stream durable, then store the state that covers them.
+
+        :param beside: a stream that has no state of its own; the state covers its rows too.
+        """
+        covered = [stream] if beside is None else [stream, beside]
+        for name in covered:
+            self._flush(name)
+        if not self._streams[stream].keys:
+            self.ledger.log("INFO", f"Stream {stream}: no new rows.")
+        self._log_column_changes(stream)
+        self.ledger.commit(self._connection_id, stream, state, covered)
+
+    def remove_older(self, stream: str) -> None:
+        """Remove what the stream's folder holds of older generations and of failed attempts (overwrite)."""
+        mine = set(self._streams[stream].keys)
+        older = [key for key in self._destination.keys(self._folder(stream)) if key not in mine]
+        self._destination.delete(older)
+        if older:
+            self.ledger.log("INFO", f"Stream {stream}: removed {len(older)} files of older generations.")
+
+    def remove_all(self, stream: ConfiguredStream) -> None:
+        """Remove all that was ever delivered of the stream (a clear)."""
+        self._streams[stream.name] = _StreamFiles(namespace(self._connection, stream), 0)
+        self.remove_older(stream.name)
+
+    def _folder(self, stream: str) -> str:
+        return self._destination.folder(self._streams[stream].namespace, self._prefix + stream)
+
+    def _new_file(self, stream: str, files: _StreamFiles, schema: pa.Schema) -> ParquetFile:
+        path = self._scratch / f"{re.sub(r'[^A-Za-z0-9_]', '_', stream)}_{files.part}.parquet"
+        to = self._destination
+        return ParquetFile(path, schema, to.codec, to.page_bytes, to.dictionary)
+
+    def _flush(self, stream: str) -> None:
+        """Upload what is still local."""
+        files = self._streams[stream]
+        if files.open is None:
+            return
+        files.open.close()
+        key = self._destination.key(files.namespace, self._prefix + stream, self.started_ms, files.part)
+        self._destination.upload(files.open.path, key, files.generation)
+        self.ledger.log("INFO", f"Stream {stream}: {files.open.rows} rows to {key}.")
+        files.open.path.unlink()
+        files.keys.append(key)
+        files.open, files.part = None, files.part + 1
+        self.ledger.report()
+
+    def _log_column_changes(self, stream: str) -> None:
+        now = self._streams[stream].columns
+        if not now:
+            return
+        before = self.ledger.record_columns(self._connection_id, stream, now)
+        for line in column_changes(before, now):
+            self.ledger.log("WARN", f"Stream {stream}: {line}")
+
+
+def column_changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What differs between two sets of columns (name -> type), one sentence each; nothing for a first sync."""
+    if not before:
+        return []
+    added = [f"new column {name} ({now[name]}), null in older files." for name in now if name not in before]
+    gone = [f"column {name} ({before[name]}) is gone from the source." for name in before if name not in now]
+    changed = [
+        f"column {name} changed its type from {before[name]} to {now[name]}."
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
+    return added + gone + changed
+
+
+def namespace(connection: Mapping[str, Any], stream: ConfiguredStream) -> str:
+    """Where the connection puts a stream: nothing for the destination's default."""
+    if connection["namespace_definition"] == "source":
+        return stream.namespace or ""
+    if connection["namespace_definition"] == "custom_format":
+        return (connection["namespace_format"] or "").replace("${SOURCE_NAMESPACE}", stream.namespace or "")
+    return ""
+
+
+def _safe_names(stream: str, names: list[str]) -> list[str]:
+    """Column names as Airbyte's Parquet files have them: letters, digits and underscores only."""
+    safe = [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in names]
+    if len(set(safe)) != len(safe):
+        twins = sorted(name for name, short in zip(names, safe, strict=True) if safe.count(short) > 1)
+        raise SyncFailure(
+            f"Stream {stream}: the columns {', '.join(twins)} have the same name in Parquet; rename or deselect one.",
+            origin="destination",
+            kind="config_error",
+        )
+    return safe

@@ -1,0 +1,107 @@
+"""Parquet files as Airbyte's S3 destination writes them: its own columns first, then the data's."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+META_CHANGE = pa.struct([("field", pa.string()), ("change", pa.string()), ("reason", pa.string())])
+META = pa.struct(
+    [
+        pa.field("sync_id", pa.int64(), nullable=False),
+        pa.field("changes", pa.list_(pa.field("item", META_CHANGE, nullable=False)), nullable=False),
+    ]
+)
+AIRBYTE_FIELDS = [
+    pa.field("_airbyte_raw_id", pa.string(), nullable=False),
+    pa.field("_airbyte_extracted_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+    pa.field("_airbyte_generation_id", pa.int64(), nullable=False),
+    pa.field("_airbyte_meta", META, nullable=False),
+]
+ROW_GROUP_ROWS = 1_000_000
+FILE_BYTES = 200 * 1024 * 1024
+
+
+def random_ids(count: int) -> pa.Array:
+    """`count` random UUIDs (version 4) as strings."""
+    raw = np.frombuffer(os.urandom(16 * count), dtype=np.uint8).reshape(count, 16).copy()
+    raw[:, 6] = (raw[:, 6] & 0x0F) | 0x40
+    raw[:, 8] = (raw[:, 8] & 0x3F) | 0x80
+    digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+    text = np.full((count, 36), ord("-"), dtype=np.uint8)
+    places = [place for place in range(36) if place not in (8, 13, 18, 23)]
+    text[:, places[0::2]] = digits[raw >> 4]
+    text[:, places[1::2]] = digits[raw & 0x0F]
+    offsets = np.arange(0, 36 * (count + 1), 36, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def with_airbyte_columns(
+    data: pa.Table, *, extracted_at_ms: int, generation: int, job_id: int, changes: pa.Array | None
+) -> pa.Table:
+    """The data with Airbyte's columns before it.
+
+    :param changes: per row, the list of META_CHANGE of its values; None where no value was changed.
+    """
+    rows = data.num_rows
+    if changes is None:
+        offsets = pa.array(np.zeros(rows + 1, dtype=np.int32))
+        changes = pa.ListArray.from_arrays(offsets, pa.array([], META_CHANGE), type=META.field("changes").type)
+    meta = pa.StructArray.from_arrays(
+        [pa.array(np.full(rows, job_id, dtype=np.int64)), changes.cast(META.field("changes").type)],
+        fields=list(META),
+    )
+    times = pa.array(np.full(rows, extracted_at_ms, dtype=np.int64)).cast(pa.timestamp("ms", tz="UTC"))
+    own = [random_ids(rows), times, pa.array(np.full(rows, generation, dtype=np.int64)), meta]
+    columns: list[Any] = [*own, *data.columns]
+    return pa.Table.from_arrays(columns, schema=pa.schema([*AIRBYTE_FIELDS, *data.schema]))
+
+
+class ParquetFile:
+    """One local Parquet file in the making, in row groups of about a million rows."""
+
+    def __init__(self, path: Path, schema: pa.Schema, codec: str, page_bytes: int, dictionary: bool) -> None:
+        self.path = path
+        self.schema = schema
+        self.rows = 0
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._pending_bytes = 0
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression=codec,
+            use_dictionary=dictionary,
+            data_page_size=page_bytes,
+            write_statistics=True,
+        )
+
+    def write(self, table: pa.Table, buffer_bytes: int) -> None:
+        """Add rows; a row group is written when a million rows or `buffer_bytes` have gathered."""
+        for start in range(0, table.num_rows, ROW_GROUP_ROWS):
+            part = table.slice(start, ROW_GROUP_ROWS)
+            if self._pending_rows + part.num_rows > ROW_GROUP_ROWS:
+                self._flush()
+            self._pending.append(part)
+            self._pending_rows += part.num_rows
+            self._pending_bytes += part.nbytes
+        self.rows += table.num_rows
+        if self._pending_bytes >= buffer_bytes:
+            self._flush()
+
+    @property
+    def full(self) -> bool:
+        """Whether the file has reached the size at which Airbyte begins the next."""
+        return self.path.stat().st_size >= FILE_BYTES
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._writer.write_table(pa.concat_tables(self._pending), row_group_size=ROW_GROUP_ROWS)
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0

@@ -1,0 +1,284 @@
+"""The engine itself; see the package's docstring for how it is used."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from embedded.dremio.catalog import Catalog
+from embedded.dremio.catalog.entities import Entity
+from embedded.dremio.engine import lake, results, snapshots, tables
+from embedded.dremio.engine.contracts import (
+    DatasetUse,
+    Handle,
+    Materialization,
+    ReflectionStore,
+    Relationship,
+    Result,
+    Session,
+    Statement,
+    StatementKind,
+)
+from embedded.dremio.engine.duck import REFLECTIONS, Duck
+from embedded.dremio.engine.functions import UserFunctions
+from embedded.dremio.engine.system import SystemTables, registered_name
+from embedded.dremio.engine.table_functions import METADATA, TableFunctions
+from embedded.dremio.errors import Canceled, DremioError, ResourceError
+from embedded.dremio.sql import statements
+from embedded.dremio.sql.dialect import parse_query
+from embedded.dremio.sql.kinds import quoted
+from embedded.dremio.sql.query import QueryBinder
+from embedded.dremio.sql.resolve import Found, Resolver
+from embedded.dremio.types import Column, arrow_schema, from_duckdb
+
+POOL_THREADS = 4
+CACHED_STATEMENTS = 500
+MAX_STATEMENT = 2_000_000  # characters
+
+
+@dataclass
+class BoundQuery:
+    """A query ready for DuckDB: text, columns, the system tables to register, and what it refers to."""
+
+    sql: str
+    columns: list[Column]
+    system: list[list[str]]
+    found: Found
+    relationships: tuple[Relationship, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The result's Arrow schema."""
+        return arrow_schema(self.columns)
+
+
+Plan = Callable[[Session, Handle], Result]
+
+
+class Engine:
+    """One DuckDB instance over the catalog's sources; thread-safe."""
+
+    def __init__(self, catalog: Catalog, dsn: str, data_dir: Path, memory_limit: str = "1GB") -> None:
+        self.catalog = catalog
+        self.dsn = dsn
+        self.duck = Duck(dsn, Path(data_dir), memory_limit)
+        self.system_tables = SystemTables(catalog)
+        self.reflections: ReflectionStore | None = None
+        self.writer = threading.RLock()
+        self.pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="engine")
+        self._cache: OrderedDict[tuple[Any, ...], Statement] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        catalog.describe_files = lambda entity: tables.describe_files(catalog, self.duck, entity)
+        catalog.describe_table = lambda entity: tables.describe_table(catalog, self.duck, entity)
+        catalog.source_changed = self._source_changed
+        lake.reconcile_all(self)
+
+    def _source_changed(self, source: Entity, exists: bool) -> None:
+        try:
+            self.duck.source_changed(source, exists)
+        except duckdb.Error as error:
+            raise results.translate(error, "") from error
+
+    # -- preparing -------------------------------------------------------------------------------------------
+
+    def prepare(self, sql: str, session: Session) -> Statement:
+        """Parse, resolve and bind `sql`; executes nothing."""
+        if len(sql) > MAX_STATEMENT:
+            raise ResourceError(f"The statement has {len(sql)} characters; at most {MAX_STATEMENT} are accepted.")
+        version = getattr(self.reflections, "version", 0) if self.reflections is not None else 0
+        key = (sql, session.context, session.user, self.catalog.version, version)
+        with self._cache_lock:
+            cached = self._cache.get(key)
+            if cached is not None:
+                self._cache.move_to_end(key)
+                return cached
+        try:
+            statement = self._prepare(sql, session)
+        except DremioError as error:
+            error.sql = error.sql or sql
+            raise
+        except duckdb.Error as error:
+            raise results.translate(error, sql) from error
+        except RecursionError as error:
+            raise ResourceError("The statement is nested too deeply.") from error
+        if statement.kind == StatementKind.QUERY:
+            with self._cache_lock:
+                self._cache[key] = statement
+                while len(self._cache) > CACHED_STATEMENTS:
+                    self._cache.popitem(last=False)
+        return statement
+
+    def _prepare(self, sql: str, session: Session) -> Statement:
+        from embedded.dremio.engine.handlers import HANDLERS
+
+        record = statements.parse(sql)
+        if isinstance(record, statements.Query):
+            return self._prepare_query(sql, session)
+        return HANDLERS[type(record)](self, record, session, sql)
+
+    def _prepare_query(self, sql: str, session: Session) -> Statement:
+        bound = self.bind(sql, session, reflections=self.reflections)
+        schema = bound.schema
+
+        def run(session: Session, handle: Handle) -> Result:
+            return self.run_query(bound, handle, sql)
+
+        return Statement(
+            sql, StatementKind.QUERY, schema, **uses(bound.found), relationships=bound.relationships, plan=run
+        )
+
+    def bind(self, sql: str, session: Session, reflections: ReflectionStore | None = None) -> BoundQuery:
+        """Parse, resolve, rewrite to reflections and bind a query's text."""
+        return self.bind_tree(parse_query(sql), session, reflections)
+
+    def bind_tree(self, tree: exp.Query, session: Session, reflections: ReflectionStore | None = None) -> BoundQuery:
+        """As `bind`, for a parsed query (changed in place)."""
+        resolver = Resolver(self.catalog, session.user)
+        query = resolver.resolve(tree, session.context)
+        relationships: tuple[Relationship, ...] = ()
+        if reflections is not None and resolver.found.entities and not resolver.found.versions:
+            datasets = [DatasetUse(e.id, e.path, e.kind.value == "view") for e in resolver.found.entities.values()]
+            rewrite = reflections.rewrite(query.copy(), datasets)
+            relationships = rewrite.relationships
+            if rewrite.query is not None:
+                query = rewrite.query
+        relation = QueryBinder(self.tables(session, resolver)).bind(query)
+        system = [table.meta["system"] for table in query.find_all(exp.Table) if "system" in table.meta]
+        cursor = self.duck.cursor()
+        try:
+            self.register(cursor, system)
+            described = cursor.sql(relation.sql)
+            kinds = [from_duckdb(kind) for kind in described.types]
+            columns = []
+            for field, kind in zip(relation.columns, kinds, strict=True):
+                known = field.kind is not None and field.kind.name != "NULL"
+                columns.append(Column(field.name, field.kind if known and field.kind else kind))
+        finally:
+            cursor.close()
+        return BoundQuery(relation.sql, columns, system, resolver.found, relationships)
+
+    def tables(self, session: Session, resolver: Resolver) -> tables.EngineTables:
+        """The binder's window on this engine for one statement."""
+        window = tables.EngineTables(self.catalog, self.duck, self.system_tables, session.user)
+        window.table_functions = TableFunctions(self, session, resolver).relation
+        window.at_clause = lambda entity, version: snapshots.at_clause(self, entity, version)
+        window.functions = UserFunctions(self, session).call
+        return window
+
+    def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]]) -> None:
+        """Make the system tables that a text names known to its cursor."""
+        for path in system:
+            if path[0] == METADATA:
+                version = int(path[3]) if path[3] else None
+                rows = snapshots.rows(self, path[1], path[2], version)
+            else:
+                rows = self.system_tables.arrow(path)
+            cursor.register(registered_name(path), rows)
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def execute(self, statement: Statement, session: Session, handle: Handle | None = None) -> Result:
+        """Run a prepared statement once."""
+        handle = handle or Handle()
+        if handle.cancelled:
+            raise Canceled(handle.reason)
+        try:
+            result = statement.plan(session, handle)
+        except duckdb.Error as error:
+            if handle.cancelled:
+                raise Canceled(handle.reason) from error
+            raise results.translate(error, statement.sql) from error
+        result.relationships = statement.relationships
+        return result
+
+    def run_query(self, bound: BoundQuery, handle: Handle, shown: str) -> Result:
+        """Start a bound query; its batches come as they are read."""
+        cursor = self.duck.cursor()
+        handle.attach(cursor)
+        try:
+            self.register(cursor, bound.system)
+        except BaseException:
+            cursor.close()
+            raise
+        schema = bound.schema
+        batches = results.Started(results.stream(cursor, bound.sql, schema, handle, shown))
+        return Result(schema, batches)
+
+    def cancel(self, handle: Handle) -> None:
+        """Stop the statement that runs with `handle`."""
+        handle.cancel()
+
+    # -- reflections and system tables -----------------------------------------------------------------------
+
+    def build_materialization(
+        self, name: str, sql: str, session: Session, handle: Handle | None = None
+    ) -> Materialization:
+        """Make (or replace) the native table `name` from a Dremio query, read without reflections."""
+        bound = self.bind(sql, session)
+        target = f"{REFLECTIONS}.main.{quoted(name)}"
+        handle = handle or Handle()
+        cursor = self.duck.cursor()
+        handle.attach(cursor)
+        try:
+            self.register(cursor, bound.system)
+            cursor.execute(f"CREATE OR REPLACE TABLE {target} AS {bound.sql}")
+            count = cursor.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
+            size = cursor.execute(
+                "SELECT coalesce(sum(estimated_size), 0) FROM duckdb_tables()"
+                " WHERE database_name = ? AND table_name = ?",
+                [REFLECTIONS, name],
+            ).fetchall()[0][0]
+            width = 8 * max(1, len(bound.columns))
+            return Materialization(name, count, int(size) * width, bound.schema)
+        except duckdb.Error as error:
+            if handle.cancelled:
+                raise Canceled(handle.reason) from error
+            raise results.translate(error, sql) from error
+        finally:
+            handle.attach(None)
+            cursor.close()
+
+    def drop_materialization(self, name: str) -> None:
+        """Drop the native table `name`; absent is fine."""
+        cursor = self.duck.cursor()
+        try:
+            cursor.execute(f"DROP TABLE IF EXISTS {REFLECTIONS}.main.{quoted(name)}")
+        finally:
+            cursor.close()
+
+    def materializations(self) -> list[str]:
+        """Names of the native tables that exist (after a restart, for instance)."""
+        cursor = self.duck.cursor()
+        try:
+            rows = cursor.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [REFLECTIONS]
+            ).fetchall()
+        finally:
+            cursor.close()
+        return [row[0] for row in rows]
+
+    def register_system_table(self, name: str, schema: pa.Schema, rows: Callable[[], list[dict[str, Any]]]) -> None:
+        """Make ``sys.<name>`` (name without ``sys.``) a table whose rows are asked for at each query."""
+        self.system_tables.register(name, schema, rows)
+
+    def close(self) -> None:
+        """Stop the pool and close DuckDB."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.duck.close()
+
+
+def uses(found: Found) -> dict[str, Any]:
+    """The `datasets` and `dataset_paths` of a statement."""
+    return {
+        "datasets": tuple(found.entities),
+        "dataset_paths": tuple(entity.path for entity in found.entities.values()),
+    }

@@ -1,0 +1,88 @@
+"""``TABLE(...)``: metadata of tables of the lake, external queries, and format options on a path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+from sqlglot import exp
+
+from embedded.dremio.engine import snapshots, tables
+from embedded.dremio.engine.contracts import Session
+from embedded.dremio.engine.system import registered_name
+from embedded.dremio.errors import UnsupportedOperation, ValidationError
+from embedded.dremio.sql.kinds import quoted, text
+from embedded.dremio.sql.resolve import Resolver
+from embedded.dremio.sql.scope import Field, Relation
+from embedded.dremio.sql.words import Words
+
+if TYPE_CHECKING:
+    from embedded.dremio.engine.engine import Engine
+
+METADATA = "metadata$"  # the first part of a metadata function's registered name
+
+
+class TableFunctions:
+    """Binds table functions for one statement."""
+
+    def __init__(self, engine: Engine, session: Session, resolver: Resolver) -> None:
+        self.engine = engine
+        self.session = session
+        self.resolver = resolver
+
+    def relation(self, call: exp.Expr, table: exp.Table) -> Relation:
+        """The relation of ``TABLE(call)``; raises ValidationError, UnsupportedOperation."""
+        if isinstance(call, exp.Anonymous):
+            return self._metadata(call, table)
+        if isinstance(call, exp.Dot):
+            names = _names(call.this)
+            inner = call.expression
+            if isinstance(inner, exp.Anonymous) and str(inner.this).lower() == "external_query" and len(names) == 1:
+                return self._external(names[0], inner)
+        raise UnsupportedOperation(f"TABLE({call.sql(dialect='dremio')[:80]}) is not supported.")
+
+    def _metadata(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+        name = str(call.this).lower()
+        argument = call.expressions[0] if len(call.expressions) == 1 else None
+        if name not in snapshots.SCHEMAS or not isinstance(argument, exp.Literal):
+            raise ValidationError(f"No match found for function signature {name.upper()}(...)")
+        name_path = Words(argument.name).path()
+        context = table.meta.get("context") or self.session.context
+        entity = self.resolver.dataset(name_path, tuple(context))
+        if "lake" not in entity.internals:
+            raise ValidationError(f"{name}: [{entity.dotted}] is no Iceberg table")
+        metadata = snapshots.LakeMetadata(self.engine, entity)
+        if name == "table_partitions" and not entity.internals.get("partitions"):
+            raise ValidationError(f"Table {entity.dotted} is not partitioned")
+        version = snapshots.version_of(metadata, table.args.get("version"))
+        # the rows are read when the statement runs: see Engine.register
+        path = [METADATA, name, entity.id, "" if version is None else str(version)]
+        table.meta["system"] = path
+        fields = [Field(column, kind) for column, kind in snapshots.columns(name)]
+        return Relation(quoted(registered_name(path)), fields)
+
+    def _external(self, source_name: str, call: exp.Anonymous) -> Relation:
+        source = self.engine.catalog.find([source_name])
+        argument = call.expressions[0] if len(call.expressions) == 1 else None
+        if source is None or source.body.get("type") != "POSTGRES":
+            raise ValidationError(f"Source [{source_name}] does not support external queries")
+        if not isinstance(argument, exp.Literal):
+            raise ValidationError("External query takes one text.")
+        database = self.engine.duck.ensure(source)
+        physical = f"postgres_query({text(database)}, {text(argument.name)})"
+        try:
+            columns, casts = tables.read_columns(self.engine.duck, physical, "the external query")
+        except duckdb.Error as error:
+            raise ValidationError(f"External query failed: {error}") from error
+        items = ", ".join(casts.get(c.name) or quoted(c.name) for c in columns)
+        return Relation(f"(SELECT {items} FROM {physical})", [Field(c.name, c.type) for c in columns])
+
+
+def _names(node: exp.Expr) -> list[str]:
+    if isinstance(node, exp.Identifier):
+        return [node.name]
+    if isinstance(node, exp.Dot):
+        return [*_names(node.this), *_names(node.expression)]
+    if isinstance(node, exp.Column):
+        return [part.name for part in node.parts]
+    return []

@@ -1,0 +1,230 @@
+"""Runs statements as jobs: to a stored result (REST) or into a stream (Flight)."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from embedded.dremio.engine import Engine, Handle, Relationship, Result, Session, Statement
+from embedded.dremio.errors import Canceled, DremioError
+from embedded.dremio.jobs.model import Job, JobState
+from embedded.dremio.jobs.results import ResultStore
+from embedded.dremio.jobs.store import JobStore
+
+log = logging.getLogger(__name__)
+
+STREAM_QUEUE_BATCHES = 4
+# Writers wait for the engine's one writer lock in these threads; readers must find a free one beside them.
+JOB_THREADS = 32
+UNEXPECTED = "Something went wrong."
+
+
+class JobRunner:
+    """Everything that happens to a job between its submission and its end. Thread safe.
+
+    DuckDB is used on threads of this class, never on a caller's: gRPC's handler threads must not touch it.
+    """
+
+    def __init__(self, engine: Engine, store: JobStore, results: ResultStore) -> None:
+        self.engine = engine
+        self.store = store
+        self.results = results
+        self._threads = ThreadPoolExecutor(JOB_THREADS, thread_name_prefix="job")
+        self.on_relationships: Callable[[tuple[Relationship, ...]], None] = lambda relationships: None
+
+    def new_job(self, sql: str, session: Session, query_type: str) -> Job:
+        """A job that is known to the store and waits to be run."""
+        job = Job(sql=sql, user=session.user, query_type=query_type, context=list(session.context))
+        job.handle = Handle()
+        job.enter(JobState.PENDING)
+        self.store.add(job)
+        return job
+
+    def submit(self, sql: str, session: Session, query_type: str) -> Job:
+        """Run a statement in the background and keep its result for paging; ``job.future`` ends with it."""
+        job = self.new_job(sql, session, query_type)
+        self._threads.submit(self._run_to_store, job, session)
+        return job
+
+    def _run_to_store(self, job: Job, session: Session) -> None:
+        try:
+            job.enter(JobState.METADATA_RETRIEVAL)
+            _stop_if_cancelled(job)
+            job.enter(JobState.PLANNING)
+            statement = self.engine.prepare(job.sql, session)
+            result = self._execute(job, statement, session)
+            stored = self.results.store(job.job_id, result.schema, result.batches)
+            self.complete(job, stored.rows if result.records is None else result.records)
+        except BaseException as error:
+            self.end_badly(job, error)
+
+    def _execute(self, job: Job, statement: Statement, session: Session) -> Result:
+        job.datasets = [".".join(path) for path in statement.dataset_paths]
+        job.reflections = [_relationship_json(one) for one in statement.relationships]
+        job.enter(JobState.QUEUED)
+        _stop_if_cancelled(job)
+        job.enter(JobState.STARTING)
+        job.enter(JobState.RUNNING)
+        self.store.changed(job)
+        result = self.engine.execute(statement, session, job.handle)
+        if result.relationships:
+            job.reflections = [_relationship_json(one) for one in result.relationships]
+            self.on_relationships(result.relationships)
+        return result
+
+    def complete(self, job: Job, rows: int) -> None:
+        job.row_count = rows
+        self._end(job, JobState.COMPLETED)
+
+    def _end(self, job: Job, state: JobState) -> None:
+        job.enter(state)
+        self.store.changed(job)
+        job.future.set_result(None)
+
+    def end_badly(self, job: Job, error: BaseException) -> None:
+        if isinstance(error, Canceled) or job.handle.cancelled:
+            job.cancellation_reason = job.handle.reason or str(error)
+            self._end(job, JobState.CANCELED)
+            return
+        if not isinstance(error, DremioError):
+            log.error("job %s failed unexpectedly", job.job_id, exc_info=error)
+        job.error_message = error_text(error)
+        self._end(job, JobState.FAILED)
+
+    def cancel(self, job: Job, reason: str) -> None:
+        """Stop a job; one that has ended stays as it is."""
+        if not job.done:
+            job.handle.cancel(reason)
+
+    def close(self) -> None:
+        """Cancel what runs and wait for its end, so that no job is left without one."""
+        for job in self.store.unfinished():
+            self.cancel(job, "Query is cancelled because the server is stopping.")
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def stream(self, statement: Statement, session: Session) -> JobStream:
+        """Run a prepared statement and give its batches as they come.
+
+        Returns when the first batch is there, so that what fails before it is raised here (DremioError).
+        At most STREAM_QUEUE_BATCHES batches wait for the client.
+        """
+        job = self.new_job(statement.sql, session, "FLIGHT")
+        stream = JobStream(self, job)
+        self._threads.submit(stream.start, statement, session)
+        stream.wait_for_first_batch()
+        return stream
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last thing in a stream's queue: how it ended."""
+
+    error: BaseException | None = None
+
+
+class JobStream:
+    """The batches of a running job, handed from a feeder thread to the client's thread."""
+
+    def __init__(self, runner: JobRunner, job: Job) -> None:
+        self._runner = runner
+        self.job = job
+        self.schema: pa.Schema | None = None
+        self._queue: queue.Queue[pa.RecordBatch | _End] = queue.Queue(STREAM_QUEUE_BATCHES)
+        self._first: pa.RecordBatch | _End | None = None
+        self._closed = threading.Event()
+        self._rows = 0
+
+    def start(self, statement: Statement, session: Session) -> None:
+        """On a job's thread: execute, and deliver a short result whole; a long one gets a feeder thread."""
+        try:
+            result = self._runner._execute(self.job, statement, session)
+            self.schema = result.schema
+            batches = iter(result.batches)
+            for _ in range(STREAM_QUEUE_BATCHES - 1):
+                batch = next(batches, None)
+                if batch is None:
+                    self._finish(result)
+                    return
+                self._deliver(batch)
+        except BaseException as error:
+            self._fail(error)
+            return
+        threading.Thread(target=self._feed, args=(result, batches), name="flight-feed", daemon=True).start()
+
+    def _feed(self, result: Result, batches: Iterator[pa.RecordBatch]) -> None:
+        try:
+            for batch in batches:
+                self._deliver(batch)
+            self._finish(result)
+        except BaseException as error:
+            result.close()
+            self._fail(error)
+
+    def _deliver(self, item: pa.RecordBatch | _End) -> None:
+        if isinstance(item, pa.RecordBatch):
+            self._rows += item.num_rows
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+        if isinstance(item, pa.RecordBatch):
+            raise Canceled(self.job.handle.reason or "Query is cancelled because the client went away.")
+
+    def _finish(self, result: Result) -> None:
+        self._runner.complete(self.job, self._rows if result.records is None else result.records)
+        self._deliver(_End())
+
+    def _fail(self, error: BaseException) -> None:
+        self._runner.end_badly(self.job, error)
+        # what DuckDB raises when it is interrupted in the middle of a stream says nothing of a cancellation
+        cancelled = self.job.state is JobState.CANCELED
+        self._deliver(_End(Canceled(self.job.cancellation_reason) if cancelled else error))
+
+    def wait_for_first_batch(self) -> None:
+        """Raises what the statement failed with before its first batch."""
+        self._first = self._queue.get()
+        if isinstance(self._first, _End) and self._first.error is not None:
+            raise self._first.error
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The batches in order; closing the iterator early cancels the job."""
+        item = self._first
+        try:
+            while isinstance(item, pa.RecordBatch):
+                yield item
+                item = self._queue.get()
+        finally:
+            self.close()
+        if isinstance(item, _End) and item.error is not None:
+            raise item.error
+
+    def close(self) -> None:
+        """No more batches are wanted: what still runs is cancelled."""
+        self._closed.set()
+        self._runner.cancel(self.job, "Query is cancelled because the client went away.")
+
+
+def error_text(error: BaseException) -> str:
+    """What a client sees of an error: Dremio's description, or nothing of an internal one's details."""
+    return error.description if isinstance(error, DremioError) else f"{UNEXPECTED} ({type(error).__name__})"
+
+
+def _stop_if_cancelled(job: Job) -> None:
+    if job.handle.cancelled:
+        raise Canceled(job.handle.reason)
+
+
+def _relationship_json(one: Relationship) -> dict[str, str]:
+    return {
+        "datasetId": one.dataset_id,
+        "reflectionId": one.reflection_id,
+        "relationship": one.relationship,
+    }

@@ -1,0 +1,13 @@
+"""Dremio's SQL: grammar, names, types and functions, translated to DuckDB's text.
+
+`dialect` and `statements` parse, `resolve` finds tables and expands views, `query`, `sources` and `expressions` bind
+(types and meaning), `functions_*` register what Dremio has. What is not known here is refused.
+"""
+
+from embedded.dremio.sql import (  # noqa: F401  (registers the functions)
+    functions_aggregate,
+    functions_core,
+    functions_datetime,
+    functions_lists,
+    functions_python,
+)

@@ -1,0 +1,160 @@
+"""Dremio's grammar on sqlglot's tokenizer and expression parser.
+
+Functions stay calls by name (the binder gives them Dremio's meaning), ``//`` is no comment, and what sqlglot would
+read as an opaque command never gets here (see `statements`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlglot import exp
+from sqlglot.dialects.dremio import Dremio as SqlglotDremio
+from sqlglot.errors import ParseError as SqlglotParseError
+from sqlglot.errors import TokenError
+from sqlglot.parsers.dremio import DremioParser
+from sqlglot.tokens import Token, TokenType
+from sqlglot.tokens import Tokenizer as SqlglotTokenizer
+
+from embedded.dremio.errors import ParseError
+
+_KEPT_PARSERS = (
+    "CAST",
+    "TRY_CAST",
+    "EXTRACT",
+    "TRIM",
+    "POSITION",
+    "SUBSTRING",
+    "OVERLAY",
+    "FLOOR",
+    "CEIL",
+    "NORMALIZE",
+)
+
+
+class DremioDialect(SqlglotDremio):
+    """The dialect used for every Dremio text."""
+
+    class Tokenizer(SqlglotTokenizer):
+        COMMENTS: ClassVar = ["--", ("/*", "*/")]
+        HEX_STRINGS: ClassVar = [("x'", "'"), ("X'", "'")]
+        VAR_SINGLE_TOKENS: ClassVar = {"$"}
+
+    class Parser(DremioParser):
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar = {
+            name: parser for name, parser in DremioParser.FUNCTION_PARSERS.items() if name in _KEPT_PARSERS
+        }
+        NO_PAREN_FUNCTION_PARSERS: ClassVar = {
+            name: parser for name, parser in DremioParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("ANY", "CASE")
+        }
+        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+
+
+class WordDialect(DremioDialect):
+    """Every keyword a token of its own: for the statements that this program parses itself."""
+
+    class Tokenizer(DremioDialect.Tokenizer):
+        KEYWORDS: ClassVar[dict[str, Any]] = {}
+        COMMANDS: ClassVar[set[Any]] = set()
+
+
+def tokenize(sql: str, dialect: type[DremioDialect] = DremioDialect) -> list[Token]:
+    """Tokens of a statement, without a closing semicolon; raises ParseError."""
+    try:
+        tokens = dialect().tokenize(sql)
+    except TokenError as error:
+        raise ParseError(f"Failure parsing the query: {error}", sql=sql) from error
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    return tokens
+
+
+def parse_query(sql: str) -> exp.Query:
+    """The tree of one SELECT, VALUES, WITH or set operation; raises ParseError with line and column."""
+    tree = _parse(sql)
+    if isinstance(tree, exp.Values):
+        tree = exp.select("*").from_(tree)
+    if isinstance(tree, exp.Subquery) and isinstance(tree.this, exp.Query):
+        tree = exp.select("*").from_(tree) if tree.args.get("alias") else tree.this
+    if not isinstance(tree, exp.Query):
+        raise ParseError("Failure parsing the query.", sql=sql)
+    return tree
+
+
+def parse_expression(sql: str) -> exp.Expr:
+    """The tree of one expression; raises ParseError."""
+    query = parse_query(f"SELECT {sql}")
+    if not isinstance(query, exp.Select) or len(query.expressions) != 1 or query.args.get("from_"):
+        raise ParseError(f"Failure parsing the expression [{sql}].")
+    return query.expressions[0]
+
+
+def parse_statement(sql: str) -> exp.Expr:
+    """The tree of a DML statement that sqlglot knows (INSERT, UPDATE, DELETE, MERGE); raises ParseError."""
+    return _parse(sql)
+
+
+def _parse(sql: str) -> exp.Expr:
+    dialect = DremioDialect()
+    tokens = _odbc_literals(tokenize(sql))
+    for token in tokens:
+        if token.token_type == TokenType.DCOLON:
+            raise ParseError(
+                "Failure parsing the query: encountered '::', write CAST(.. AS ..).",
+                sql=sql,
+                line=token.line,
+                column=token.col,
+            )
+    try:
+        trees = dialect.parser().parse(tokens, sql)
+    except SqlglotParseError as error:
+        first = error.errors[0] if error.errors else {}
+        raise ParseError(
+            f"Failure parsing the query: {first.get('description') or error}",
+            sql=sql,
+            line=first.get("line"),
+            column=first.get("col"),
+        ) from error
+    if len(trees) != 1 or trees[0] is None or isinstance(trees[0], exp.Command):
+        raise ParseError("Failure parsing the query: one statement is expected.", sql=sql)
+    return trees[0]
+
+
+_ODBC = {"D": (TokenType.DATE, "DATE"), "T": (TokenType.TIME, "TIME"), "TS": (TokenType.TIMESTAMP, "TIMESTAMP")}
+
+
+def _odbc_literals(tokens: list[Token]) -> list[Token]:
+    """``{d '2020-01-01'}``, ``{t ..}`` and ``{ts ..}`` as DATE, TIME and TIMESTAMP literals."""
+    out: list[Token] = []
+    at = 0
+    while at < len(tokens):
+        four = tokens[at : at + 4]
+        if (
+            len(four) == 4
+            and four[0].token_type == TokenType.L_BRACE
+            and four[1].text.upper() in _ODBC
+            and four[2].token_type == TokenType.STRING
+            and four[3].token_type == TokenType.R_BRACE
+        ):
+            kind, word = _ODBC[four[1].text.upper()]
+            first = four[1]
+            out += [Token(kind, word, first.line, first.col, first.start, first.end), four[2]]
+            at += 4
+        else:
+            out.append(tokens[at])
+            at += 1
+    return out
+
+
+def path_of(table: exp.Table) -> tuple[str, ...]:
+    """The parts of a table's name, as written."""
+    parts: list[str] = []
+    for part in table.parts:
+        if isinstance(part, exp.Identifier):
+            parts.append(part.this)
+        elif isinstance(part, exp.Parameter):
+            parts.append(f"@{part.name}")
+        else:
+            raise ParseError(f"Failure parsing the query: [{part.sql()}] is no name of a table.")
+    return tuple(parts)

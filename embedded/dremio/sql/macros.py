@@ -1,0 +1,120 @@
+"""DuckDB macros that the translations call; created once in the engine's instance."""
+
+MACROS = (
+    # a text that is no whole number is an error in Dremio; DuckDB would round '1.5'
+    """CREATE MACRO text_to_integer(x, kind) AS CASE
+        WHEN x IS NULL THEN NULL
+        WHEN regexp_full_match(x, '[+-]?[0-9]+') THEN CAST(x AS BIGINT)
+        ELSE error('Failed to cast the string ' || x || ' to ' || kind) END""",
+    """CREATE MACRO try_text_to_integer(x, kind) AS CASE
+        WHEN regexp_full_match(x, '[+-]?[0-9]+') THEN TRY_CAST(x AS BIGINT) END""",
+    # Java's Double.toString: E notation outside of 0.001 .. 10,000,000
+    """CREATE MACRO java_scientific(t, e) AS CASE
+        WHEN contains(t, '.') THEN t || 'E' || e ELSE t || '.0E' || e END""",
+    """CREATE MACRO java_digits(x) AS
+        rtrim(ltrim(replace(split_part(CAST(abs(x) AS VARCHAR), 'e', 1), '.', ''), '0'), '0')""",
+    """CREATE MACRO java_exponent(x) AS
+        CASE WHEN contains(CAST(x AS VARCHAR), 'e') THEN CAST(split_part(CAST(x AS VARCHAR), 'e', 2) AS INTEGER)
+             WHEN abs(x) >= 1 THEN length(split_part(CAST(abs(x) AS VARCHAR), '.', 1)) - 1
+             ELSE -1 - (length(split_part(CAST(abs(x) AS VARCHAR), '.', 2))
+                        - length(ltrim(split_part(CAST(abs(x) AS VARCHAR), '.', 2), '0'))) END""",
+    """CREATE MACRO java_text(x) AS CASE
+        WHEN x IS NULL THEN NULL
+        WHEN isnan(x) THEN 'NaN'
+        WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END
+        WHEN x = 0 THEN '0.0'
+        WHEN abs(x) >= 0.001 AND abs(x) < 10000000 THEN CAST(x AS VARCHAR)
+        ELSE (CASE WHEN x < 0 THEN '-' ELSE '' END) || java_digits(x)[1] || '.'
+             || CASE WHEN length(java_digits(x)) > 1 THEN java_digits(x)[2:] ELSE '0' END
+             || 'E' || java_exponent(x) END""",
+    """CREATE MACRO integer_quotient(n, d) AS CASE
+        WHEN d = 0 AND n IS NOT NULL THEN error('divide by zero') ELSE n // d END""",
+    """CREATE MACRO ten(n) AS CAST('1' || repeat('0', n) AS HUGEINT)""",  # pow() would go through DOUBLE
+    # exact decimal division on the unscaled digits, rounded half away from zero
+    """CREATE MACRO decimal_digits(x) AS CAST(replace(CAST(x AS VARCHAR), '.', '') AS HUGEINT)""",
+    """CREATE MACRO rounded_quotient(n, d) AS
+        n // d + CASE WHEN abs(n % d) >= abs(d) - abs(n % d) THEN
+                 CASE WHEN (n < 0) = (d < 0) THEN 1 ELSE -1 END ELSE 0 END""",
+    """CREATE MACRO decimal_quotient(n, d, shift) AS CASE
+        WHEN d = 0 AND n IS NOT NULL THEN error('divide by zero')
+        WHEN shift >= 0 THEN rounded_quotient(n * ten(shift), d)
+        ELSE rounded_quotient(n, d * ten(-shift)) END""",
+)
+
+TEXT_MACROS = (
+    """CREATE MACRO right_part(s, n) AS CASE
+        WHEN n >= 0 THEN right(s, n) WHEN -n >= length(s) THEN '' ELSE substring(s, 1 - n) END""",
+    """CREATE MACRO substring_from(s, p) AS CASE
+        WHEN p > 0 THEN substring(s, p) WHEN p = 0 THEN s
+        WHEN -p > length(s) THEN '' ELSE right(s, -p) END""",
+    """CREATE MACRO substring_of(s, p, n) AS CASE
+        WHEN n <= 0 THEN '' ELSE left(substring_from(s, p), n) END""",
+    """CREATE MACRO pad_left(s, n, p) AS CASE
+        WHEN n <= 0 THEN '' WHEN length(s) >= n THEN left(s, n) WHEN p = '' THEN s ELSE lpad(s, n, p) END""",
+    """CREATE MACRO pad_right(s, n, p) AS CASE
+        WHEN n <= 0 THEN '' WHEN length(s) >= n THEN left(s, n) WHEN p = '' THEN s ELSE rpad(s, n, p) END""",
+    """CREATE MACRO locate_from(needle, s, p) AS CAST(CASE
+        WHEN p < 1 THEN error('Start position must be greater than 0')
+        WHEN instr(substring(s, p), needle) = 0 THEN 0 ELSE instr(substring(s, p), needle) + p - 1 END AS INTEGER)""",
+    """CREATE MACRO split_part_strict(s, d, n) AS CASE
+        WHEN n = 0 THEN error('Index in split_part must not be zero, value provided was 0')
+        ELSE split_part(s, d, n) END""",
+    """CREATE MACRO initcap_words(s) AS array_to_string(list_transform(
+        regexp_extract_all(s, '[\\p{L}\\p{N}]+|[^\\p{L}\\p{N}]+'),
+        lambda w: upper(left(w, 1)) || lower(substring(w, 2))), '')""",
+    """CREATE MACRO similar_match(s, p) AS regexp_full_match(s, replace(replace(p, '%', '.*'), '_', '.'), 's')""",
+    """CREATE MACRO java_binary(n) AS CASE WHEN n = 0 THEN '0'
+        ELSE ltrim(CAST(CAST(CAST(n AS BIGINT) AS BIT) AS VARCHAR), '0') END""",
+)
+
+NUMBER_MACROS = (
+    """CREATE MACRO shift_left(x, n) AS x * CAST(pow(2, n) AS BIGINT)""",
+    """CREATE MACRO round_double(x, n) AS CASE WHEN n = 0 THEN round(x)
+        ELSE CAST(CASE WHEN abs(n) > 15 THEN x ELSE round(x, n) END AS DOUBLE) END""",
+    """CREATE MACRO trunc_double(x, n) AS trunc(x * pow(10, n)) / pow(10, n)""",
+    """CREATE MACRO round_whole(x, n) AS CASE WHEN n >= 0 THEN x WHEN n < -18 THEN 0
+        ELSE rounded_quotient(CAST(x AS HUGEINT), ten(-n)) * ten(-n) END""",
+    """CREATE MACRO trunc_whole(x, n) AS CASE WHEN n >= 0 THEN x WHEN n < -18 THEN 0
+        ELSE (CAST(x AS HUGEINT) // ten(-n)) * ten(-n) END""",
+    """CREATE MACRO decimal_round(d, drop) AS rounded_quotient(d, ten(drop))""",
+    """CREATE MACRO decimal_trunc(d, drop) AS d // ten(drop)""",
+    """CREATE MACRO decimal_floor(d, drop) AS d // ten(drop)
+        - CASE WHEN d < 0 AND d % ten(drop) <> 0 THEN 1 ELSE 0 END""",
+    """CREATE MACRO decimal_ceil(d, drop) AS d // ten(drop)
+        + CASE WHEN d > 0 AND d % ten(drop) <> 0 THEN 1 ELSE 0 END""",
+)
+LIST_MACROS = (
+    """CREATE MACRO list_part(l, a, b) AS list_slice(l,
+        CASE WHEN a < 0 THEN greatest(len(l) + a, 0) ELSE a END + 1,
+        CASE WHEN b < 0 THEN len(l) + b ELSE b END)""",
+    """CREATE MACRO list_without_at(l, i) AS
+        CASE WHEN i IS NULL THEN NULL
+             WHEN (CASE WHEN i < 0 THEN len(l) + i ELSE i END) NOT BETWEEN 0 AND len(l) - 1 THEN l
+             ELSE list_slice(l, 1, CASE WHEN i < 0 THEN len(l) + i ELSE i END)
+                  || list_slice(l, (CASE WHEN i < 0 THEN len(l) + i ELSE i END) + 2, len(l)) END""",
+    """CREATE MACRO list_insert_at(l, i, v) AS
+        CASE WHEN i IS NULL THEN NULL
+             WHEN (CASE WHEN i < 0 THEN len(l) + i ELSE i END) NOT BETWEEN 0 AND len(l)
+             THEN error('ARRAY_INSERT: the position ' || i || ' lies outside of the list')
+             ELSE list_slice(l, 1, CASE WHEN i < 0 THEN len(l) + i ELSE i END) || [v]
+                  || list_slice(l, (CASE WHEN i < 0 THEN len(l) + i ELSE i END) + 1, len(l)) END""",
+)
+DATE_MACROS = (
+    """CREATE MACRO whole_months(a, b) AS CASE
+        WHEN a <= b THEN datediff('month', a, b)
+             - CASE WHEN a + to_months(CAST(datediff('month', a, b) AS INTEGER)) > b THEN 1 ELSE 0 END
+        ELSE datediff('month', a, b)
+             + CASE WHEN a + to_months(CAST(datediff('month', a, b) AS INTEGER)) < b THEN 1 ELSE 0 END END""",
+    """CREATE MACRO fractional_months(a, b) AS
+        (year(a) - year(b)) * 12 + month(a) - month(b)
+        + CASE WHEN day(a) = day(b) OR (a = last_day(a) AND b = last_day(b)) THEN CAST(0 AS DOUBLE)
+               ELSE CAST(day(a) - day(b) AS DOUBLE) / 31 END""",
+    """CREATE MACRO epoch_moment(n) AS
+        make_timestamp(CAST(floor(CAST(n AS DECIMAL(38, 3)) * 1000) AS BIGINT) * 1000)""",
+    """CREATE MACRO parsed_moment(s, pattern, what) AS CASE
+        WHEN s IS NULL THEN NULL
+        WHEN try_strptime(s, pattern) IS NULL
+        THEN error('Input text cannot be formatted to ' || what || ': ' || s)
+        ELSE try_strptime(s, pattern) END""",
+)
+ALL_MACROS = MACROS + TEXT_MACROS + NUMBER_MACROS + DATE_MACROS + LIST_MACROS

@@ -1,0 +1,229 @@
+"""What one installation of the embedded stack is: its folder, ports, credentials and demo data.
+
+Everything that differs between two installations on one machine is in `Settings`. Ports come from the process
+environment, then from `.env`, then from what the installation chose before, then from the defaults; credentials
+and the demo's end date are made once, at the first start, and kept in `<home>/settings.json` (mode 0600).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Names as users write them in .env; values are the ports of the services that they know from their documentation.
+DEFAULT_PORTS = {
+    "AIRFLOW_PORT": 8080,
+    "SUPERSET_PORT": 8088,
+    "DREMIO_PORT": 9047,
+    "DREMIO_FLIGHT_PORT": 32010,
+    "AIRBYTE_PORT": 8000,
+    "AIRBYTE_CONFIG_PORT": 8001,
+    "S3_PORT": 9000,
+    "POSTGRES_PORT": 5432,
+    "STORE_API_PORT": 8090,
+}
+DATABASES = ("airflow", "superset", "lakehouse", "dremio", "airbyte", "shop")
+DEFAULT_SCALE = "100k"  # orders in the demo shop
+DEFAULT_SEED = 20251016
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names it, its value, and what to write instead."""
+
+
+@dataclass
+class Settings:
+    """One installation. `home` holds all of its data; removing that folder removes the installation."""
+
+    home: Path
+    ports: dict[str, int]
+    credentials: dict[str, str]
+    scale: str
+    seed: int
+    end_date: datetime.date
+    overrides: dict[str, str] = field(default_factory=dict)
+
+    def url(self, port_name: str, scheme: str = "http") -> str:
+        """`scheme://127.0.0.1:<port>` of the service that owns `port_name`."""
+        return f"{scheme}://127.0.0.1:{self.ports[port_name]}"
+
+    def database_url(self, database: str, scheme: str = "postgresql") -> str:
+        """Connection URL of one of `DATABASES`, whose owner is the role of the same name."""
+        password = quote(self.credentials[f"postgres_{database}"], safe="")
+        return f"{scheme}://{database}:{password}@127.0.0.1:{self.ports['POSTGRES_PORT']}/{database}"
+
+    def environment(self) -> dict[str, str]:
+        """The names that `make env` prints: how a person or a test reaches every service."""
+        secret = self.credentials
+        return {
+            "AIRFLOW_URL": self.url("AIRFLOW_PORT"),
+            "AIRFLOW_USERNAME": "admin",
+            "AIRFLOW_PASSWORD": secret["airflow_admin"],
+            "DREMIO_URL": self.url("DREMIO_PORT"),
+            "DREMIO_FLIGHT_URL": self.url("DREMIO_FLIGHT_PORT", "grpc"),
+            "DREMIO_USERNAME": "admin",
+            "DREMIO_PASSWORD": secret["dremio_admin"],
+            "S3_ENDPOINT_URL": self.url("S3_PORT"),
+            "AWS_ACCESS_KEY_ID": secret["s3_access_key"],
+            "AWS_SECRET_ACCESS_KEY": secret["s3_secret_key"],
+            "AIRBYTE_URL": self.url("AIRBYTE_PORT") + "/api/public/v1",
+            "AIRBYTE_CONFIG_URL": self.url("AIRBYTE_CONFIG_PORT") + "/api/v1",
+            "AIRBYTE_CLIENT_ID": secret["airbyte_client_id"],
+            "AIRBYTE_CLIENT_SECRET": secret["airbyte_client_secret"],
+            "LAKEHOUSE_DB_URL": self.database_url("lakehouse"),
+            "SHOP_DB_URL": self.database_url("shop"),
+            "STORE_API_URL": self.url("STORE_API_PORT"),
+            "STORE_API_KEY": secret["store_api_key"],
+            "SUPERSET_URL": self.url("SUPERSET_PORT"),
+            "SUPERSET_USERNAME": "admin",
+            "SUPERSET_PASSWORD": secret["superset_admin"],
+        }
+
+
+def home_folder() -> Path:
+    """`LAKEHOUSE_HOME`, or `.stack` in the repository."""
+    return Path(os.environ.get("LAKEHOUSE_HOME") or REPOSITORY / ".stack").resolve()
+
+
+def load(create: bool = True) -> Settings | None:
+    """Reads the installation in `home_folder()`; makes it if `create`, else returns None when there is none.
+
+    Raises:
+        SettingsError: a port or the scale is not usable, or the settings file cannot be read.
+    """
+    home = home_folder()
+    file = home / "settings.json"
+    if not file.exists() and not create:
+        return None
+    overrides = _read_dotenv(REPOSITORY / ".env") | {
+        name: value for name, value in os.environ.items() if name in _known_names()
+    }
+    stored = _read_stored(file)
+    fresh = {
+        "ports": _free_ports() if overrides.get("LAKEHOUSE_PORTS") == "free" else {},
+        "credentials": _new_credentials(),
+        "scale": overrides.get("SCALE", DEFAULT_SCALE),
+        "seed": int(overrides.get("SEED", DEFAULT_SEED)),
+        "end_date": overrides.get("DEMO_END_DATE") or _newest_due_day().isoformat(),
+    }
+    kept = fresh | stored
+    kept["credentials"] = fresh["credentials"] | stored.get("credentials", {})
+    if kept != stored:
+        _write_private(file, kept)
+    ports = {
+        name: _port(name, overrides.get(name, kept["ports"].get(name, DEFAULT_PORTS[name]))) for name in DEFAULT_PORTS
+    }
+    _refuse_shared_ports(ports)
+    return Settings(
+        home=home,
+        ports=ports,
+        credentials=kept["credentials"],
+        scale=str(kept["scale"]),
+        seed=int(kept["seed"]),
+        end_date=datetime.date.fromisoformat(kept["end_date"]),
+        overrides=overrides,
+    )
+
+
+def _known_names() -> set[str]:
+    return {*DEFAULT_PORTS, "LAKEHOUSE_PORTS", "SCALE", "SEED", "DEMO_END_DATE"}
+
+
+def _newest_due_day() -> datetime.date:
+    """The newest day whose daily run is due: the one before yesterday until 01:00 UTC, then yesterday."""
+    return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)).date() - datetime.timedelta(days=1)
+
+
+def _read_dotenv(file: Path) -> dict[str, str]:
+    """`NAME=value` lines; blank lines and `#` comments are passed over, an unknown name is refused."""
+    found: dict[str, str] = {}
+    if not file.exists():
+        return found
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, separator, value = text.partition("=")
+        if not separator or name.strip() not in _known_names():
+            known = ", ".join(sorted(_known_names()))
+            raise SettingsError(f"{file.name}, line {number}: cannot use {line!r}. Known names: {known}.")
+        found[name.strip()] = value.strip().strip("'\"")
+    return found
+
+
+def _read_stored(file: Path) -> dict:
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise SettingsError(
+            f"{file} cannot be read ({error}). Restore it, or run `make clean` to begin a new installation "
+            "(this deletes its data)."
+        ) from error
+
+
+def _write_private(file: Path, content: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        json.dump(content, handle, indent=2)
+    partial.replace(file)
+
+
+def _new_credentials() -> dict[str, str]:
+    names = [f"postgres_{database}" for database in (*DATABASES, "postgres")]
+    names += ["airflow_admin", "airflow_jwt", "airflow_secret", "superset_admin", "superset_secret"]
+    names += ["s3_secret_key", "airbyte_client_secret", "store_api_key"]
+    made = {name: secrets.token_urlsafe(18) for name in names}
+    made["s3_access_key"] = secrets.token_hex(10)
+    made["airbyte_client_id"] = secrets.token_hex(10)
+    # Dremio asks for at least eight characters with a letter and a digit.
+    made["dremio_admin"] = secrets.token_urlsafe(16) + "a1"
+    made["airflow_fernet"] = _fernet_key()
+    return made
+
+
+def _fernet_key() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _free_ports() -> dict[str, int]:
+    """Ports that nothing listens on now, all different because they are held open together while choosing."""
+    held = [socket.socket() for _ in DEFAULT_PORTS]
+    try:
+        for candidate in held:
+            candidate.bind(("127.0.0.1", 0))
+        return {name: held[i].getsockname()[1] for i, name in enumerate(DEFAULT_PORTS)}
+    finally:
+        for candidate in held:
+            candidate.close()
+
+
+def _port(name: str, value: object) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 65535:
+        raise SettingsError(f"{name}={value!r} is no port: write a number from 1 to 65535 in .env.")
+    return number
+
+
+def _refuse_shared_ports(ports: dict[str, int]) -> None:
+    for name, number in ports.items():
+        twin = next((other for other, used in ports.items() if used == number and other != name), None)
+        if twin:
+            raise SettingsError(f"{name} and {twin} are both {number}: give each service a port of its own in .env.")

@@ -1,0 +1,4 @@
+{#- An order with nothing to pay is a mistake of the source: staging quarantines it. -#}
+select *
+from {{ ref('fct_orders') }}
+where amount <= 0

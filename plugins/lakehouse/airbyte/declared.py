@@ -1,0 +1,218 @@
+"""What include/pipelines declares for Airbyte: airbyte.yaml, connections/*.yaml, connectors/*.yaml."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lakehouse.ops.declarations import DeclarationError, Declared, load, pipelines_dir
+
+SyncMode = Literal[
+    "full_refresh_overwrite",
+    "full_refresh_append",
+    "full_refresh_overwrite_deduped",
+    "incremental_append",
+    "incremental_deduped_history",
+]
+ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
+
+
+class Configured(Declared):
+    """A configuration, and the Airflow connection that fills in what must not stand in a file.
+
+    :ivar from_connection: path in the configuration (with dots) -> field of the Airflow connection: host, port,
+        schema, login, password or extra.<key>.
+    """
+
+    connection: str | None = None
+    from_connection: dict[str, str] = Field(default_factory=dict)
+    configuration: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fields_are_known(self) -> Self:
+        if self.from_connection and not self.connection:
+            raise ValueError("from_connection needs `connection`, the name of an Airflow connection")
+        plain = {"host", "port", "schema", "login", "password"}
+        for path, name in self.from_connection.items():
+            if name not in plain and not name.startswith("extra."):
+                raise ValueError(f"{path}: {name!r} is none of {', '.join(sorted(plain))}, extra.<key>")
+        return self
+
+
+class Destination(Configured):
+    """A destination. `type` is Airbyte's name of it."""
+
+    name: str
+    type: str
+
+
+class Airbyte(Declared):
+    """airbyte.yaml: the workspace and its destinations."""
+
+    workspace: str
+    destinations: list[Destination]
+
+
+class Source(Configured):
+    """A source. `type` is Airbyte's name of it; `declarative` takes a low-code manifest."""
+
+    type: str
+    manifest: str | None = None
+
+    @model_validator(mode="after")
+    def _manifest_for_declarative(self) -> Self:
+        if (self.type == "declarative") != (self.manifest is not None):
+            raise ValueError("a source of type declarative has a manifest, and no other has one")
+        return self
+
+
+class Stream(Declared):
+    """A stream of a connection.
+
+    :ivar batch_date: the column, `file_name` or `snapshot` that tells a row's day.
+    :ivar dropped_columns: columns that the source had and is to lack from now on: newer rows have null there.
+        Publishing fails at any other column that is gone.
+    """
+
+    name: str
+    sync_mode: SyncMode
+    cursor_field: str | None = None
+    primary_key: list[str] = Field(default_factory=list)
+    batch_date: str
+    dropped_columns: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _cursor_for_incremental(self) -> Self:
+        if self.sync_mode.startswith("incremental") and not self.cursor_field:
+            raise ValueError(f"stream {self.name}: {self.sync_mode} needs a cursor_field")
+        if "deduped" in self.sync_mode and not self.primary_key:
+            raise ValueError(f"stream {self.name}: {self.sync_mode} needs a primary_key")
+        return self
+
+
+class RejectedStream(Declared):
+    """Where the embedded Airbyte puts lines of a stream that do not parse.
+
+    :ivar columns: what it is published with until a line has been rejected.
+    """
+
+    name: str
+    stream: str
+    batch_date: str
+    columns: dict[str, ColumnType] = Field(default_factory=dict)
+
+
+class Lakehouse(Declared):
+    """Settings that Airbyte's API has no field for; only the embedded Airbyte takes them."""
+
+    batch_size: int | None = None
+    threads: int | None = None
+    timeout_minutes: float | None = None
+    max_retries: int | None = None
+    compression: Literal["none", "gzip"] | None = None
+    buffer_size_mb: int | None = None
+    raw_path: str | None = None
+    encoding_fallback: str | None = None
+    rejected_streams: list[RejectedStream] = Field(default_factory=list)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is sent to Airbyte: what is set, without our own keys of rejected streams."""
+        settings = self.model_dump(exclude_none=True, exclude={"rejected_streams"})
+        if self.rejected_streams:
+            settings["rejected_streams"] = [
+                {"name": item.name, "stream": item.stream, "batch_date": item.batch_date}
+                for item in self.rejected_streams
+            ]
+        return settings
+
+
+class Connection(Declared):
+    """connections/<name>.yaml: a source, where it goes, and its streams."""
+
+    name: str
+    source: Source
+    destination: str
+    schedule: str = "manual"
+    namespace_format: str
+    schema_changes: Literal["ignore", "propagate_columns", "disable_connection"] = "propagate_columns"
+    streams: list[Stream]
+    lakehouse: Lakehouse = Field(default_factory=Lakehouse)
+
+    def published_streams(self) -> list[dict[str, Any]]:
+        """Return the streams as PublishOperator takes them: name, batch_date; columns, dropped_columns if declared."""
+        return [
+            *(
+                {"name": item.name, "batch_date": item.batch_date}
+                | ({"dropped_columns": list(item.dropped_columns)} if item.dropped_columns else {})
+                for item in self.streams
+            ),
+            *(
+                {"name": item.name, "batch_date": item.batch_date, "columns": dict(item.columns)}
+                for item in self.lakehouse.rejected_streams
+            ),
+        ]
+
+
+class Manifest(BaseModel):
+    """A low-code manifest of Airbyte's CDK; what is in it is checked by the CDK."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["DeclarativeSource"]
+    version: str
+    streams: list[Any]
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """All that is declared for Airbyte. `manifests`: path as in a source's `manifest` -> its content."""
+
+    airbyte: Airbyte
+    connections: list[Connection]
+    manifests: dict[str, dict[str, Any]]
+
+
+def load_connections(folder: Path | None = None) -> list[Connection]:
+    """Return the declared connections, sorted by name.
+
+    :param folder: folder of the declarations, by default that of the installation.
+    :raises DeclarationError: a file is wrong, or is not named like its connection.
+    """
+    found = []
+    for path in sorted(((folder or pipelines_dir()) / "connections").glob("*.yaml")):
+        connection = load(path, Connection)
+        if connection.name != path.stem:
+            raise _wrong(path, "name", f"the file of connection {connection.name!r} is {connection.name}.yaml")
+        found.append(connection)
+    return found
+
+
+def load_declarations(folder: Path | None = None) -> Declarations:
+    """Return everything that is declared for Airbyte.
+
+    :raises DeclarationError: a file is wrong, or a connection names a destination or manifest that is not there.
+    """
+    folder = folder or pipelines_dir()
+    airbyte = load(folder / "airbyte.yaml", Airbyte)
+    connections = load_connections(folder)
+    known = sorted(item.name for item in airbyte.destinations)
+    manifests: dict[str, dict[str, Any]] = {}
+    for connection in connections:
+        if connection.destination not in known:
+            path = folder / "connections" / f"{connection.name}.yaml"
+            problem = f"{connection.destination!r} is no destination of airbyte.yaml: {', '.join(known)}"
+            raise _wrong(path, "destination", problem)
+        if connection.source.manifest:
+            manifest = load(folder / connection.source.manifest, Manifest)
+            manifests[connection.source.manifest] = manifest.model_dump()
+    return Declarations(airbyte, connections, manifests)
+
+
+def _wrong(path: Path, key: str, problem: str) -> DeclarationError:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = next((number for number, text in enumerate(lines, 1) if text.startswith(f"{key}:")), 1)
+    return DeclarationError(path, [f"{path}:{line}: {key}: {problem}"])
+
+
+FILES = {"airbyte.yaml": Airbyte, "connections/*.yaml": Connection, "connectors/*.yaml": Manifest}

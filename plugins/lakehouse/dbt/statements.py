@@ -1,0 +1,108 @@
+"""The statements that dbt runs on Dremio in this process: waited for, checked, cancelled.
+
+dbt-dremio 1.11's cursor (`dbt.adapters.dremio.api.cursor`) waits 0.2 s before its first look at a job, goes on
+waiting for ever for one that was cancelled (it looks for CANCELLED, Dremio says CANCELED), and gives nobody the id
+of the job it waits for. `watched()` puts this module's waiting in its place while dbt runs in this process.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+FIRST_LOOK = 0.01  # seconds; doubles up to LONGEST_PAUSE
+LONGEST_PAUSE = 0.5
+FAILED_STATES = ("FAILED", "CANCELED", "CANCELLED", "INVALID_STATE")
+
+
+class Statements:
+    """The jobs of one dbt invocation.
+
+    :param before_each: called before a statement is sent; what it raises keeps the statement from being sent.
+    """
+
+    def __init__(self, before_each: Callable[[], None] | None = None) -> None:
+        self._before_each = before_each
+        self._lock = threading.Lock()
+        self._running: dict[str, Any] = {}  # job id -> dbt-dremio's REST client, logged in
+        self._stopped = ""
+
+    def cancel(self, reason: str) -> list[str]:
+        """Cancel what is running and refuse what would come after it.
+
+        :param reason: becomes dbt's error for what is refused.
+        :returns: ids of the jobs that were cancelled; best effort, a server that does not answer is passed over.
+        """
+        with self._lock:
+            self._stopped = reason
+            running = dict(self._running)
+        cancelled = []
+        for job_id, client in running.items():
+            try:
+                client.job_cancel_api(job_id)
+            except Exception:  # the adapter raises a class of its own per HTTP status, and requests' own
+                continue
+            cancelled.append(job_id)
+        return cancelled
+
+    def check(self) -> None:
+        """Raise if nothing may be sent any more."""
+        if self._stopped:
+            raise RuntimeError(self._stopped)
+        if self._before_each is not None:
+            self._before_each()
+
+    def wait(self, client: Any, job_id: str) -> int:
+        """Wait for a job to end.
+
+        :returns: its row count, -1 where Dremio gives none.
+        :raises RuntimeError: it failed or was cancelled; the text is Dremio's and names the job.
+        """
+        with self._lock:
+            self._running[job_id] = client
+        try:
+            return self._poll(client, job_id)
+        finally:
+            with self._lock:
+                self._running.pop(job_id, None)
+
+    def _poll(self, client: Any, job_id: str) -> int:
+        pause = FIRST_LOOK
+        cancelled = False
+        while True:
+            job = client.job_status(job_id)
+            state = job["jobState"]
+            if state == "COMPLETED":
+                return int(job.get("rowCount", -1))
+            if state in FAILED_STATES:
+                text = job.get("errorMessage") or job.get("cancellationReason") or "no reason was given"
+                raise RuntimeError(f"Dremio job {job_id} {state}: {text}")
+            if self._stopped and not cancelled:  # it was sent while the others were being cancelled
+                client.job_cancel_api(job_id)
+                cancelled = True
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@contextmanager
+def watched(statements: Statements) -> Iterator[None]:
+    """Let every statement that dbt runs in this process, in any thread, go through `statements`."""
+    from dbt.adapters.dremio.api import cursor as adapter
+
+    cursor_class: Any = adapter.DremioCursor  # Any: its methods are replaced
+
+    waits, sends = cursor_class._populate_rowcount, cursor_class.execute
+
+    def populate_rowcount(cursor: Any) -> None:
+        cursor._rowcount = statements.wait(cursor._rest_client, cursor._job_id)
+
+    def execute(cursor: Any, sql: str, bindings: Any = None, fetch: bool = False) -> None:
+        statements.check()
+        sends(cursor, sql, bindings, fetch)
+
+    cursor_class._populate_rowcount, cursor_class.execute = populate_rowcount, execute
+    try:
+        yield
+    finally:
+        cursor_class._populate_rowcount, cursor_class.execute = waits, sends

@@ -1,0 +1,1 @@
+"""Dremio: hook over Flight SQL and REST, operators, triggers, declared catalog and reflections."""

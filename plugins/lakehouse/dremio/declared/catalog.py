@@ -1,0 +1,65 @@
+"""What `include/pipelines/dremio.yaml` may say."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from lakehouse.ops.declarations import Declared
+
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r'^[^."/:\[\]]+$')]
+DatasetPath = Annotated[str, StringConstraints(pattern=r'^[^."]+(\.[^."]+)+$')]
+
+
+class Source(Declared):
+    """A Dremio source; address and credentials come from the Airflow connection.
+
+    :ivar root_path: S3 only: bucket and prefix that the source shows, `/bucket/prefix`.
+    :ivar config: keys of Dremio's own source configuration; they win over what is derived.
+    """
+
+    name: Name
+    type: Literal["S3", "POSTGRES"]
+    connection: str
+    root_path: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    description: str | None = None
+
+    @model_validator(mode="after")
+    def _check_root_path(self) -> "Source":
+        if (self.type == "S3") != (self.root_path is not None):
+            raise ValueError(f"source {self.name}: root_path belongs to type S3, and S3 needs it")
+        if self.root_path is not None and not self.root_path.startswith("/"):
+            raise ValueError(f"source {self.name}: root_path {self.root_path!r} must begin with '/'")
+        return self
+
+
+class Space(Declared):
+    """A space, the home of views."""
+
+    name: Name
+    description: str | None = None
+
+
+class View(Declared):
+    """A view; `sql` is its whole definition, in Dremio's dialect."""
+
+    path: DatasetPath
+    sql: str
+    description: str | None = None
+
+
+class Catalog(Declared):
+    """The whole file. Views are applied in the order given, so a view may select from an earlier one."""
+
+    sources: list[Source] = Field(default_factory=list)
+    spaces: list[Space] = Field(default_factory=list)
+    views: list[View] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _check_unique(self) -> "Catalog":
+        names = [source.name for source in self.sources] + [space.name for space in self.spaces]
+        names += [view.path for view in self.views]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"declared more than once: {', '.join(twice)}")
+        return self

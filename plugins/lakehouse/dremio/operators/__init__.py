@@ -1,0 +1,1 @@
+"""Operators for Dremio, one file per concern: sql, catalog, reflections, release."""

@@ -1,0 +1,77 @@
+"""What can go wrong with the object store and with publishing, as types with attributes."""
+
+
+class ObjectStoreError(Exception):
+    """Base of everything this package raises about the object store."""
+
+
+class StoreUnreachable(ObjectStoreError):
+    """The object store does not answer, or refuses the keys."""
+
+    def __init__(self, conn_id: str, endpoint: str, user: str | None, reason: str) -> None:
+        self.conn_id, self.endpoint, self.user, self.reason = conn_id, endpoint, user, reason
+        super().__init__(
+            f"object store at {endpoint} (access key {user or '-'}): {reason}. Check that it runs, and "
+            f"endpoint_url, login (access key) and password (secret key) of the Airflow connection {conn_id}."
+        )
+
+
+class UnsafeKey(ObjectStoreError, ValueError):
+    """A key that some servers take for a folder, after which nothing can be stored below it."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(
+            f"key {key!r} ends with a slash: rclone stores it as a file in the folder's place. "
+            "Store <prefix>/.keep to make a prefix visible."
+        )
+
+
+class PublishError(ObjectStoreError):
+    """A stream could not be published; what was published before stays as it was."""
+
+    def __init__(self, stream: str, problem: str, remedy: str) -> None:
+        self.stream, self.problem, self.remedy = stream, problem, remedy
+        super().__init__(f"stream {stream}: {problem}. {remedy}")
+
+
+class ColumnTypeChanged(PublishError):
+    """A column came with a type that the column's other type cannot be widened to without loss."""
+
+    def __init__(self, stream: str, column: str, before: str, now: str, key: str) -> None:
+        self.column, self.before, self.now, self.key = column, before, now, key
+        super().__init__(
+            stream,
+            f"column {column!r} changed its type from {before} to {now} (first seen in {key})",
+            "Nothing was published. Change the type back at the source, or clear the stream in Airbyte and "
+            "sync it again, so that all of it lands with the new type.",
+        )
+
+
+class ColumnDropped(PublishError):
+    """The newest data lacks columns that the stream had, and nobody said that they are to go."""
+
+    def __init__(self, stream: str, columns: list[str], key: str, source: str) -> None:
+        self.columns, self.key = columns, key
+        they = "it" if len(columns) == 1 else "them"
+        gone = f"column {columns[0]!r} is" if len(columns) == 1 else f"columns {', '.join(map(repr, columns))} are"
+        super().__init__(
+            stream,
+            f"{gone} gone: {key} lacks {they}, older objects had {they}",
+            f"Nothing was published. Bring {they} back at the source (or select {they} again in Airbyte) and sync: "
+            f"rows that were read meanwhile stay null there until the stream is cleared in Airbyte (a reset) and "
+            f"read again. If {they} went for good, list {they} under dropped_columns of stream {stream} in "
+            f"include/pipelines/connections/{source}.yaml: newer rows then have null there on purpose.",
+        )
+
+
+class MissingBatchColumn(PublishError):
+    """The column that tells a row's day is not in the data."""
+
+    def __init__(self, stream: str, column: str, key: str) -> None:
+        self.column, self.key = column, key
+        super().__init__(
+            stream,
+            f"there is no column {column!r} in {key}, by which its rows are put to their days",
+            "Correct batch_date of the stream in include/pipelines/connections, or bring the column back.",
+        )

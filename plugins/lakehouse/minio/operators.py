@@ -1,0 +1,200 @@
+"""Operators: buckets as declared, and landing to bronze."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from lakehouse.minio.declared import Storage
+from lakehouse.minio.hook import ObjectStoreHook
+from lakehouse.minio.publish import Published, Stream, StreamPublisher
+from lakehouse.ops.batch import batch_date
+from lakehouse.ops.declarations import load
+from lakehouse.ops.lease import holder_of
+from lakehouse.ops.records import record
+
+
+class BucketApplyOperator(BaseOperator):
+    """Makes the buckets and prefixes that a YAML file declares. Says what it made; removes nothing.
+
+    Running it again changes nothing. Returns `{"made": ["bucket datalake", "datalake/silver", ...]}`.
+
+    :param declaration: YAML file, relative to include/pipelines (templated). See `lakehouse.minio.declared`.
+    :param aws_conn_id: Airflow connection of type `aws` (templated).
+    :raises DeclarationError: the file is wrong; names line and key.
+    :raises StoreUnreachable: the object store does not answer or refuses the keys.
+
+    Example::
+
+        BucketApplyOperator(task_id="buckets", declaration="storage.yaml")
+    """
+
+    template_fields: Sequence[str] = ("declaration", "aws_conn_id")
+
+    def __init__(self, *, declaration: str = "storage.yaml", aws_conn_id: str = "minio_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.declaration = declaration
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Any) -> dict[str, list[str]]:
+        """Make what is missing."""
+        store = ObjectStoreHook(self.aws_conn_id)
+        made: list[str] = []
+        buckets = load(self.declaration, Storage).buckets
+        for bucket in buckets:
+            if store.ensure_bucket(bucket.name):
+                made.append(f"bucket {bucket.name}")
+            made += [
+                f"{bucket.name}/{prefix}" for prefix in bucket.prefixes if store.ensure_prefix(bucket.name, prefix)
+            ]
+        for item in made:
+            self.log.info("made %s", item)
+        if not made:
+            self.log.info("%d buckets and their prefixes are there already: nothing changed", len(buckets))
+        return {"made": made}
+
+
+class PublishOperator(BaseOperator):
+    """Publishes what a source has landed: one folder per stream, one partition `date=YYYY-MM-DD` per day.
+
+    What is published is a function of what has landed and of nothing else: each row stands in the partition of
+    its own day (UTC), in snappy-compressed Parquet with one schema for the whole stream. Only objects that
+    changed are written; a landing object that holds a single day and is right as it is, is copied inside the
+    server. Each stream is all or nothing, holds a lease, and may be interrupted at any instant: running again
+    does the rest. A stream that fails does not keep the others from being published; the task then fails and
+    names it.
+
+    A stream that has landed nothing but whose columns are known gets an object without rows, so that it can be
+    queried.
+
+    A new column is followed: older rows have null there. A changed type that would lose values, and a column
+    that the newest rows lack, fail by name before anything is changed.
+
+    Returns `{"rows": {stream: rows}, "streams": [Published as a dict, ...]}`; records the rows per stream of the
+    stages landing and bronze.
+
+    :param source: name of the source, the `<s>` of `bronze/landing/source=<s>` and `bronze/<s>`.
+    :param streams: one mapping per stream with `name`, `batch_date` (a column, `file_name` or `snapshot`) and
+        optionally `columns` and `dropped_columns` (see `lakehouse.minio.publish.Stream`) (templated).
+    :param columns: stream -> columns, for streams that name none themselves: what AirbyteSyncOperator returns
+        under this name (templated).
+    :param bucket: bucket of the lake (templated).
+    :param landing_prefix: where sources land (templated).
+    :param published_prefix: where published sources stand (templated).
+    :param aws_conn_id: Airflow connection of type `aws` (templated).
+    :param lakehouse_conn_id: Airflow connection of the run records: leases and what is known of landing objects.
+    :param parallel_streams: streams published at a time.
+    :raises PublishError: at least one stream could not be published; names each with reason and remedy.
+    :raises StoreUnreachable: the object store does not answer or refuses the keys.
+
+    Example::
+
+        PublishOperator(
+            task_id="postgres",
+            source="postgres",
+            streams=[{"name": "orders", "batch_date": "updated_at"}],
+        )
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "streams",
+        "columns",
+        "bucket",
+        "landing_prefix",
+        "published_prefix",
+        "aws_conn_id",
+    )
+    ui_color = "#f3e1e4"
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        streams: Sequence[Mapping[str, Any]],
+        columns: Mapping[str, Mapping[str, str]] | None = None,
+        bucket: str = "datalake",
+        landing_prefix: str = "bronze/landing",
+        published_prefix: str = "bronze",
+        aws_conn_id: str = "minio_default",
+        lakehouse_conn_id: str = "lakehouse_db",
+        parallel_streams: int = 4,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.streams = streams
+        self.columns = columns
+        self.bucket = bucket
+        self.landing_prefix = landing_prefix
+        self.published_prefix = published_prefix
+        self.aws_conn_id = aws_conn_id
+        self.lakehouse_conn_id = lakehouse_conn_id
+        self.parallel_streams = parallel_streams
+        self._stop = threading.Event()
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Publish all streams; raise at the end if one could not be."""
+        known = self.columns or {}
+        streams = [Stream(**({"columns": known.get(stream["name"], {})} | dict(stream))) for stream in self.streams]
+        batch = batch_date(context).isoformat()
+        publisher = StreamPublisher(
+            ObjectStoreHook(self.aws_conn_id),
+            bucket=self.bucket,
+            landing=f"{self.landing_prefix}/source={self.source}",
+            published=f"{self.published_prefix}/{self.source}",
+            conn_id=self.lakehouse_conn_id,
+            holder=holder_of(context),
+            stopped=self._stop.is_set,
+        )
+        done: list[Published] = []
+        failed: list[Exception] = []
+        with ThreadPoolExecutor(self.parallel_streams, thread_name_prefix="stream") as pool:
+            for task in [pool.submit(publisher.publish, stream, batch) for stream in streams]:
+                error = task.exception()
+                if isinstance(error, Exception):
+                    failed.append(error)
+                else:
+                    done.append(task.result())
+        for item in done:
+            self.log.info("%s: %s", self.source, _sentence(item))
+        self._record(context, done)
+        if failed:
+            raise _joined(failed)
+        return {"rows": {item.stream: item.rows for item in done}, "streams": [asdict(item) for item in done]}
+
+    def on_kill(self) -> None:
+        """Stop between two objects; what is written stays and is taken up by the next try."""
+        self._stop.set()
+
+    def _record(self, context: Any, done: Sequence[Published]) -> None:
+        # bronze under the name that it has in Dremio, which counts it again
+        bronze = ".".join([self.bucket, *self.published_prefix.split("/"), self.source])
+        rows = [
+            {"stage": stage, "dataset": dataset, "rows": count}
+            for item in done
+            for stage, dataset, count in (
+                ("landing", f"{self.source}.{item.stream}", item.landed_rows),
+                ("bronze", f"{bronze}.{item.stream}", item.rows),
+            )
+        ]
+        record(context, "rows", rows)
+
+
+def _sentence(item: Published) -> str:
+    if not item.written and not item.copied and not item.removed:
+        return f"{item.stream}: {item.rows} rows in {item.partitions} partitions, nothing new"
+    return (
+        f"{item.stream}: {item.rows} rows in {item.partitions} partitions; {item.written} objects written, "
+        f"{item.copied} copied, {item.removed} replaced, in {len(item.days)} partitions"
+    )
+
+
+def _joined(failed: Sequence[Exception]) -> Exception:
+    """One exception for all: the first, with the others' text as notes and in its message."""
+    if len(failed) == 1:
+        return failed[0]
+    return ExceptionGroup("\n".join(dict.fromkeys(str(error) for error in failed)), list(failed))

@@ -1,0 +1,107 @@
+"""Provider metadata: what Airflow reads to register the connection types and their forms."""
+
+from typing import Any
+
+from lakehouse import __version__
+
+_DREMIO_FORM: dict[str, Any] = {
+    "flight_port": {
+        "label": "Flight port",
+        "description": "Arrow Flight SQL port (32010; 443 on Dremio Cloud).",
+        "schema": {"type": ["integer", "null"], "default": 32010, "minimum": 1},
+    },
+    "flight_host": {
+        "label": "Flight host",
+        "description": "When Flight listens on another host than REST (Dremio Cloud: data.dremio.cloud).",
+        "schema": {"type": ["string", "null"]},
+    },
+    "use_ssl": {
+        "label": "REST over TLS",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+    "flight_use_ssl": {
+        "label": "Flight over TLS",
+        "description": "Empty: the same as REST.",
+        "schema": {"type": ["boolean", "null"]},
+    },
+    "verify_ssl": {
+        "label": "Verify certificates",
+        "schema": {"type": ["boolean", "null"], "default": True},
+    },
+    "ca_file": {
+        "label": "CA file",
+        "description": "PEM file on every worker and triggerer, for a private certificate authority.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "auth": {
+        "label": "Authentication",
+        "description": "password: login and password. pat: the password field holds a personal access token.",
+        "schema": {"type": ["string", "null"], "enum": ["password", "pat"], "default": "password"},
+    },
+    "project_id": {
+        "label": "Cloud project id",
+        "description": "Only for Dremio Cloud; needs authentication by token.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "ui_url": {
+        "label": "Console URL",
+        "description": "Base of the links to jobs, when it differs from host and port.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Request timeout (s)",
+        "schema": {"type": ["integer", "null"], "default": 30, "minimum": 1},
+    },
+    "routing_queue": {"label": "Routing queue", "schema": {"type": ["string", "null"]}},
+    "routing_tag": {"label": "Routing tag", "schema": {"type": ["string", "null"]}},
+}
+
+_SUPERSET_FORM: dict[str, Any] = {
+    "verify_ssl": {
+        "label": "Verify certificates",
+        "schema": {"type": ["boolean", "null"], "default": True},
+    },
+    "ca_file": {
+        "label": "CA file",
+        "description": "PEM file on every worker and triggerer, for a private certificate authority.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Request timeout (s)",
+        "schema": {"type": ["integer", "null"], "default": 60, "minimum": 1},
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata in the form of Airflow's `provider_info.schema.json`."""
+    return {
+        "package-name": "airflow-provider-lakehouse",
+        "name": "Lakehouse",
+        "description": "Dremio, Airbyte, S3-compatible object storage and Superset as one lakehouse.",
+        "versions": [__version__],
+        "connection-types": [
+            {
+                "connection-type": "dremio",
+                "hook-class-name": "lakehouse.dremio.hook.DremioHook",
+                "hook-name": "Dremio",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"port": "REST port", "password": "Password or access token"},
+                    "placeholders": {"host": "dremio.example.com", "port": "9047", "login": "airflow"},
+                },
+                "conn-fields": _DREMIO_FORM,
+            },
+            {
+                "connection-type": "superset",
+                "hook-class-name": "lakehouse.superset.hook.SupersetHook",
+                "hook-name": "Superset",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"host": "URL"},
+                    "placeholders": {"host": "http://superset.example.com:8088", "login": "admin"},
+                },
+                "conn-fields": _SUPERSET_FORM,
+            },
+        ],
+    }

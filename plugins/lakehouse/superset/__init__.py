@@ -1,0 +1,1 @@
+"""Superset for Airflow: dashboards as code, applied and warmed."""

@@ -1,0 +1,101 @@
+"""A group breaks, the run fails and says why, someone repairs and clears it: same marts as without the break."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e import airflow_browser
+from tests.e2e.conftest import FirstRun
+from tests.e2e.lakehouse_instance import Airflow, Dremio, Reader, kill, run_record, shop, stack
+
+# What each group cannot do without; it is stopped as soon as a task of the group runs.
+NEEDED_SERVICE = {
+    "extract": "airbyte",
+    "publish": "s3",
+    "catalog": "dremio",
+    "staging": "dremio",
+    "intermediate": "dremio",
+    "marts": "dremio",
+    "quality": "dremio",
+    "reflections": "dremio",
+    "release": "dremio",
+    "dashboards": "superset",
+}
+
+
+def error_of(reach: dict[str, str], run_id: str, group: str) -> dict[str, str]:
+    summary = run_record(reach, run_id)
+    return next(each for each in summary["groups"] if each["group"] == group)
+
+
+def test_a_renamed_source_table(reach: dict[str, str], airflow: Airflow, dremio: Dremio, first_run: FirstRun) -> None:
+    shop(reach, "ALTER TABLE orders RENAME TO orders_renamed")
+    try:
+        with Reader(dremio) as reader:
+            run_id = airflow.trigger(first_run.day)
+            assert airflow.wait(run_id) == "failed"
+    finally:
+        shop(reach, "ALTER TABLE orders_renamed RENAME TO orders")
+    assert airflow.failed(run_id) == ["extract.postgres", "report.report"]
+    group = error_of(reach, run_id, "extract")
+    assert "orders" in group["error"] and group["remedy"]
+    assert reader.problems == [] and dremio.snapshot() == first_run.marts
+
+    shown = airflow_browser.batch_page(reach, run_id)
+    assert "Stream orders" in shown and "is not in its source any more" in shown and "Repair what it names" in shown
+
+    airflow_browser.clear_group(reach, run_id, "extract")
+    assert airflow.wait(run_id) == "success"
+    assert dremio.snapshot() == first_run.marts
+
+
+def test_a_failing_data_test_keeps_the_last_release(
+    reach: dict[str, str], airflow: Airflow, dremio: Dremio, first_run: FirstRun
+) -> None:
+    """Orders of customers that nobody knows: a test fails, and readers go on seeing the last released batch."""
+    before = dremio.snapshot()
+    shop(
+        reach,
+        "CREATE TABLE demo.saved_orders AS "
+        "SELECT * FROM orders WHERE customer_id IS NOT NULL ORDER BY order_id DESC LIMIT 40",
+        "UPDATE orders SET customer_id = customer_id + 1000000000, updated_at = now() "
+        "WHERE order_id IN (SELECT order_id FROM demo.saved_orders)",
+    )
+    try:
+        run_id = airflow.trigger(first_run.day)
+        assert airflow.wait(run_id) == "failed"
+        failures = run_record(reach, run_id)["tests"]["failures"]
+        assert any("relationships" in str(each) for each in failures), failures
+        assert "success" not in {task["state"] for task in airflow.tasks(run_id, "release").values()}
+        assert dremio.snapshot() == before
+    finally:
+        # The repair is a newer version of each row: what was received is never taken back.
+        shop(
+            reach,
+            "UPDATE orders SET customer_id = saved.customer_id, updated_at = now() FROM demo.saved_orders saved "
+            "WHERE orders.order_id = saved.order_id",
+            "DROP TABLE demo.saved_orders",
+        )
+    airflow.clear_group(run_id, "extract")
+    assert airflow.wait(run_id) == "success"
+    after = dremio.snapshot()
+    assert {view: rows for view, (rows, _) in after.items()} == {view: rows for view, (rows, _) in before.items()}
+    assert after["fct_daily_revenue"] == before["fct_daily_revenue"]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("group", sorted(NEEDED_SERVICE))
+def test_a_stopped_service(airflow: Airflow, dremio: Dremio, first_run: FirstRun, group: str) -> None:
+    before = dremio.snapshot()
+    service = NEEDED_SERVICE[group]
+    with Reader(dremio, may_be_down=True) as reader:
+        run_id = airflow.trigger(first_run.day)
+        airflow.wait_for_group(run_id, group, {"running", "deferred"})
+        kill(service)
+        state = airflow.wait(run_id)
+        stack("up", "--no-run")
+        if state == "failed":  # it may have been done with the service already
+            airflow.clear_failed(run_id)
+            assert airflow.wait(run_id) == "success"
+    assert dremio.snapshot() == before
+    assert reader.problems == []

@@ -1,0 +1,2 @@
+{{ config(materialized="view") }}
+select product_id, name, price, updated_at from {{ ref("products") }}

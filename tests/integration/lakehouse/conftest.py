@@ -1,0 +1,70 @@
+"""What the tests of the run records, the object store and Airbyte share: the running stack as Airflow connections,
+and a database schema of their own for run records, leases and the release journal.
+"""
+
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-integration-"))
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+import psycopg2
+import pytest
+
+
+@pytest.fixture(scope="module")
+def own_database(reach: dict[str, str]) -> Iterator[str]:
+    """URL of an empty schema in the database of the run records; LAKEHOUSE_DB_URL names it meanwhile."""
+    url, name = reach["LAKEHOUSE_DB_URL"], f"it_{uuid.uuid4().hex[:8]}"
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {name}")
+    own = f"{url}?options={quote(f'-c search_path={name}')}"
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LAKEHOUSE_DB_URL", own)
+    yield own
+    patch.undo()
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def stack_connections(reach: dict[str, str]) -> Iterator[None]:
+    """Object store, Airbyte and the demo sources as Airflow connections."""
+    shop = urlsplit(reach["SHOP_DB_URL"])
+    connections = {
+        "MINIO_DEFAULT": {
+            "conn_type": "aws",
+            "login": reach["AWS_ACCESS_KEY_ID"],
+            "password": reach["AWS_SECRET_ACCESS_KEY"],
+            "extra": {
+                "endpoint_url": reach["S3_ENDPOINT_URL"],
+                "region_name": "us-east-1",
+                "config_kwargs": {"s3": {"addressing_style": "path"}},
+            },
+        },
+        "AIRBYTE_DEFAULT": {
+            "conn_type": "airbyte",
+            "host": reach["AIRBYTE_URL"],
+            "login": reach["AIRBYTE_CLIENT_ID"],
+            "password": reach["AIRBYTE_CLIENT_SECRET"],
+            "extra": {"config_api_url": reach["AIRBYTE_CONFIG_URL"]},
+        },
+        "SHOP_DB": {
+            "conn_type": "postgres",
+            "host": shop.hostname,
+            "port": shop.port,
+            "login": shop.username,
+            "password": shop.password,
+            "schema": shop.path.removeprefix("/"),
+        },
+        "STORE_API": {"conn_type": "http", "host": reach["STORE_API_URL"], "password": reach["STORE_API_KEY"]},
+    }
+    patch = pytest.MonkeyPatch()
+    for name, fields in connections.items():
+        patch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(fields))
+    yield
+    patch.undo()

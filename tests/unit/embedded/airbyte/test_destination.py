@@ -1,0 +1,87 @@
+"""Where files go, and which configurations are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from embedded.airbyte.catalog import ConfiguredStream
+from embedded.airbyte.destinations import validate
+from embedded.airbyte.failures import SyncFailure
+from embedded.airbyte.worker.delivery import _safe_names, column_changes, namespace
+from embedded.airbyte.worker.destination import S3Destination
+
+CONFIGURATION = {
+    "s3_bucket_name": "lake",
+    "s3_bucket_path": "bronze/landing",
+    "s3_endpoint": "http://127.0.0.1:1",
+    "access_key_id": "k",
+    "secret_access_key": "s",
+    "format": {"format_type": "Parquet", "compression_codec": "SNAPPY"},
+}
+AT = 1_777_593_600_123  # 2026-05-01 00:00:00.123 UTC
+
+
+def test_keys_are_those_of_airbytes_s3_destination() -> None:
+    destination = S3Destination(CONFIGURATION)
+    assert destination.key("source=shop", "orders", AT, 2) == (
+        f"bronze/landing/source=shop/orders/2026_05_01_{AT}_2.parquet"
+    )
+    assert destination.folder("source=shop", "orders") == "bronze/landing/source=shop/orders/"
+
+
+def test_an_empty_namespace_leaves_no_empty_folder() -> None:
+    assert S3Destination(CONFIGURATION).key("", "orders", AT, 0) == f"bronze/landing/orders/2026_05_01_{AT}_0.parquet"
+
+
+def test_a_folder_does_not_hold_a_stream_with_a_longer_name() -> None:
+    destination = S3Destination(CONFIGURATION | {"s3_path_format": "${STREAM_NAME}/${EPOCH}_"})
+    assert destination.folder("", "orders") == "bronze/landing/orders/"
+    assert not destination.key("", "orders_old", AT, 0).startswith(destination.folder("", "orders"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": {"format_type": "CSV"}}, "writes Parquet only"),
+        ({"format": {"format_type": "Parquet", "compression_codec": "LZO"}}, "expected one of UNCOMPRESSED, SNAPPY"),
+        ({"s3_bucket_name": ""}, "lacks: s3_bucket_name"),
+        ({"file_name_pattern": "{date}"}, "file_name_pattern is not supported"),
+        ({"s3_path_format": "${NAMESPACE}/${HOUR}"}, "unknown variables: HOUR"),
+    ],
+)
+def test_what_it_does_not_do_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        validate(CONFIGURATION | change)
+
+
+@pytest.mark.parametrize(
+    ("definition", "format_", "expected"),
+    [
+        ("custom_format", "source=x", "source=x"),
+        ("custom_format", "a/${SOURCE_NAMESPACE}", "a/public"),
+        ("source", None, "public"),
+        ("destination", None, ""),
+    ],
+)
+def test_namespaces(definition: str, format_: str | None, expected: str) -> None:
+    connection = {"namespace_definition": definition, "namespace_format": format_}
+    stream = ConfiguredStream("orders", "full_refresh_append", namespace="public")
+    assert namespace(connection, stream) == expected
+
+
+def test_column_names_become_those_of_airbytes_parquet_files() -> None:
+    assert _safe_names("s", ["a b", "ok_1", "é"]) == ["a_b", "ok_1", "_"]
+    with pytest.raises(SyncFailure, match="a b, a-b have the same name"):
+        _safe_names("s", ["a b", "a-b"])
+
+
+def test_changes_of_columns_are_told() -> None:
+    before, now = {"a": "int64", "b": "string", "c": "int64"}, {"a": "int64", "c": "string", "d": "bool"}
+    assert column_changes(before, now) == [
+        "new column d (bool), null in older files.",
+        "column b (string) is gone from the source.",
+        "column c changed its type from int64 to string.",
+    ]
+    assert column_changes({}, now) == []

@@ -1,0 +1,104 @@
+"""Writes docs/dremio-compatibility.md from the examples that the tests check.
+
+.venv-embedded/bin/python -m tests.unit.embedded.dremio.compatibility > docs/dremio-compatibility.md
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.unit.embedded.dremio.function_examples import EXAMPLES
+
+ROWS = "(VALUES (1, 'a'), (2, 'b'), (4, 'c')) AS t(n, s)"
+_OVER_ROWS = ("(n", "(s", "n,", "DISTINCT n", "BY n")
+
+HEAD = """# What the embedded Dremio answers
+
+This page is written from the tests (`tests/unit/embedded/dremio/compatibility.py`): each function below is checked
+with the example shown. A function that is not listed, and a form of one that is not known, is refused with
+`No match found for function signature ...`; it never reaches the engine below. Legend: **yes** works with Dremio's
+meaning; **partly** works within the limit given; **no** is refused by name.
+
+## Statements
+
+| statement | | limits |
+|---|---|---|
+"""
+
+STATEMENTS = [
+    ("SELECT and all in it", "partly", "no PIVOT, TABLESAMPLE, RECURSIVE, IGNORE NULLS, RIGHT/FULL USING"),
+    (
+        "CREATE TABLE [AS]",
+        "yes",
+        "in S3 and NAS sources with a root folder; Parquet, DuckLake keeps the metadata; TRUNCATE() is not laid out",
+    ),
+    (
+        "DROP TABLE, VIEW, FOLDER, FUNCTION",
+        "yes",
+        "DROP TABLE of promoted files forgets the promotion and leaves the files",
+    ),
+    ("CREATE [OR REPLACE] VIEW", "yes", "the query is checked when the view is made"),
+    ("CREATE [OR REPLACE] FUNCTION", "partly", "scalar functions of one expression"),
+    ("INSERT, UPDATE, DELETE, MERGE, TRUNCATE", "yes", "tables that were made by CREATE TABLE"),
+    ("COPY INTO", "partly", "CSV, JSON and Parquet; ON_ERROR 'abort' only"),
+    ("ALTER TABLE .. columns, TBLPROPERTIES", "yes", "types are widened only; partitions cannot be changed"),
+    ("ALTER .. REFRESH METADATA, FORGET METADATA", "yes", "the whole table is refreshed, whatever part is named"),
+    ("ALTER .. REFLECTION, ACCELERATION", "partly", "no external reflections, no ROUTE"),
+    (
+        "AT SNAPSHOT, AT TIMESTAMP, table_history and its sisters",
+        "yes",
+        "no manifests: the files of one snapshot stand for one",
+    ),
+    ("ROLLBACK TABLE", "yes", "writes the old rows as a new snapshot"),
+    ("OPTIMIZE TABLE", "partly", "the whole table, no FOR PARTITIONS"),
+    ("VACUUM TABLE", "partly", "expired snapshots can no longer be read; their files stay"),
+    ("SHOW, DESCRIBE, USE, EXPLAIN PLAN FOR", "yes", "the plan shown is DuckDB's"),
+    ("external_query", "yes", "sources of type POSTGRES"),
+    ("GRANT, REVOKE, CREATE ROLE, CREATE USER", "no", "not in the community edition"),
+    ("CREATE/DROP/MERGE/USE BRANCH and TAG, AT BRANCH", "no", "need a versioned (Nessie) source"),
+    ("`x::type`, CREATE OR REPLACE TABLE, SET and RESET of options", "no", ""),
+]
+
+DIFFERENCES = """
+## Known differences
+
+- An arithmetic overflow of INTEGER or BIGINT is an error; Dremio wraps around silently.
+- APPROX_COUNT_DISTINCT and NDV count exactly.
+- Regular expressions are RE2's: look-around and back references are refused.
+- Timestamps read from Parquet and PostgreSQL are compared with their microseconds and shown with milliseconds.
+- The codec of new tables is snappy; an S3 or NAS source's `propertyList` may name another for a folder:
+  `{"name": "parquet.compression.gold", "value": "zstd"}`. Row groups hold up to 1,000,000 rows.
+- Sources: S3, NAS and POSTGRES. Formats for promotion: Parquet, JSON and Text.
+
+## Functions
+
+| function | example | result |
+|---|---|---|
+"""
+
+
+def query_of(name: str, expression: str) -> str:
+    """The whole query of an example."""
+    if any(place in expression for place in _OVER_ROWS):
+        return f"SELECT {expression} FROM {ROWS}{' GROUP BY n' if name == 'GROUPING' else ''}"
+    return f"SELECT {expression}"
+
+
+def _cell(value: Any) -> str:
+    shown = repr(value) if isinstance(value, (str, bytes)) else str(value)
+    return "`" + shown.replace("|", "\\|") + "`"
+
+
+def page() -> str:
+    """The whole page."""
+    statements = "".join(f"| {name} | {state} | {limit} |\n" for name, state, limit in STATEMENTS)
+    functions = "".join(
+        f"| {name} | `{expression.replace('|', chr(92) + '|')}` | {_cell(value)} |\n"
+        for name, expression, value in EXAMPLES
+    )
+    note = f"\n`n` and `s` are the columns of `{ROWS}`.\n"
+    return HEAD + statements + DIFFERENCES + functions + note
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,131 @@
+"""Every function that the registry has gives its example's result."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from embedded.dremio.errors import DremioError, FunctionError, UnsupportedOperation, ValidationError
+from embedded.dremio.sql.registry import FUNCTIONS
+from embedded.dremio.sql.special import SPECIAL
+from tests.unit.embedded.dremio.answers import Answers
+from tests.unit.embedded.dremio.compatibility import query_of
+from tests.unit.embedded.dremio.function_examples import EXAMPLES
+
+
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.mark.parametrize(("name", "expression", "expected"), EXAMPLES, ids=[e[0] for e in EXAMPLES])
+def test_example(answers: Answers, name: str, expression: str, expected: Any) -> None:
+    rows = answers.rows(query_of(name, expression))
+    assert ([row[0] for row in rows] if len(rows) > 1 else rows[0][0]) == expected
+
+
+def test_every_function_has_an_example() -> None:
+    callable_names = {name for name in {*FUNCTIONS, *SPECIAL} if name.replace("_", "").isalnum()}
+    assert callable_names == {name for name, _, _ in EXAMPLES}
+
+
+# what a plain translation gets wrong without a word
+MEANINGS = [
+    ("7 / 2", 3),
+    ("-7 / 2", -3),
+    ("CAST(7.62 AS DECIMAL(3,2)) / CAST(2.45 AS DECIMAL(3,2))", Decimal("3.110204")),
+    ("CAST(2.5 AS INTEGER)", 3),
+    ("CAST(CAST(2.5 AS DOUBLE) AS INTEGER)", 3),
+    ("CAST(TIMESTAMP '2020-01-01 00:00:00' AS VARCHAR)", "2020-01-01 00:00:00.000"),
+    ("CAST(CAST(12345678.9 AS DOUBLE) AS VARCHAR)", "1.23456789E7"),
+    ("CAST('abcdef' AS VARCHAR(3))", "abc"),
+    ("EXTRACT(DOW FROM DATE '2018-04-22')", 1),
+    ("MOD(5, 0)", 5),
+    ("ARRAY[10, 20][0]", 10),
+    ("NULL || 'a'", None),
+    ("GREATEST(1, NULL)", None),
+    ("LISTAGG('a')", "a"),
+    ("ROUND(CAST('999999999999999999.5567' AS DECIMAL(28, 5)))", Decimal("1000000000000000000")),
+    ("'2' = 2", True),
+    ("DATE '2020-01-01' = '2020-01-01'", True),
+]
+
+
+@pytest.mark.parametrize(("expression", "expected"), MEANINGS, ids=[m[0] for m in MEANINGS])
+def test_meaning(answers: Answers, expression: str, expected: Any) -> None:
+    assert answers.rows(f"SELECT {expression}")[0][0] == expected
+
+
+TYPES = [
+    ("1", "INTEGER"),
+    ("3000000000", "BIGINT"),
+    ("1.50", "DECIMAL(3, 2)"),
+    ("1e0", "DOUBLE"),
+    ("1 + 3000000000", "BIGINT"),
+    ("1.5 + 1.25", "DECIMAL(4, 2)"),
+    ("1.5 * 1.25", "DECIMAL(6, 3)"),
+    ("CAST(1 AS FLOAT) + 1.5", "DOUBLE"),
+    ("SUM(1)", "BIGINT"),
+    ("SUM(1.5)", "DECIMAL(38, 1)"),
+    ("AVG(1)", "DOUBLE"),
+    ("DATE '2020-01-01' - DATE '2019-01-01'", "INTERVAL DAY TO SECOND"),
+    ("DATE '2020-01-01' + INTERVAL '1' DAY", "TIMESTAMP"),
+    ("DATE_TRUNC('MONTH', DATE '2020-01-01')", "DATE"),
+    ("CASE WHEN TRUE THEN 1 ELSE 2.5 END", "DECIMAL(11, 1)"),
+]
+
+
+@pytest.mark.parametrize(("expression", "expected"), TYPES, ids=[t[0] for t in TYPES])
+def test_type(answers: Answers, expression: str, expected: str) -> None:
+    assert answers.types(f"SELECT {expression}") == [expected]
+
+
+REFUSED: list[tuple[str, type[DremioError]]] = [
+    ("SELECT read_csv('/etc/passwd')", ValidationError),
+    ("SELECT * FROM read_text('/etc/passwd')", ValidationError),
+    ("SELECT * FROM '/etc/passwd'", ValidationError),
+    ("SELECT * FROM duckdb_secrets()", ValidationError),
+    ("SELECT getenv('HOME')", ValidationError),
+    ("SELECT current_setting('memory_limit')", ValidationError),
+    ("SELECT py_mask('a', 'ALL', 1, 'X', 'x', 'n')", ValidationError),
+    ("SELECT text_to_integer('1', 'a')", ValidationError),
+    ('SELECT "COUNT(*)"()', ValidationError),
+    ("SELECT x FROM (VALUES (1)) AS t(y)", ValidationError),
+    ("SELECT 1 UNION SELECT 1, 2", ValidationError),
+    ("SELECT * FROM (VALUES (1)) t(a) TABLESAMPLE BERNOULLI (10)", UnsupportedOperation),
+    ("WITH RECURSIVE r AS (SELECT 1) SELECT * FROM r", UnsupportedOperation),
+    ("SELECT a + 1 AS a, COUNT(*) FROM (VALUES (1)) t(a) GROUP BY a", UnsupportedOperation),
+    ("SELECT TO_CHAR(DATE '2020-01-01', n) FROM (VALUES ('YYYY')) t(n)", UnsupportedOperation),
+    ("SELECT RANK()", ValidationError),
+    ("SELECT CONVERT_TIMEZONE('abc', CURRENT_TIMESTAMP)", FunctionError),
+]
+
+
+@pytest.mark.parametrize(("sql", "error"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_refused(answers: Answers, sql: str, error: type[DremioError]) -> None:
+    with pytest.raises(error):
+        answers.rows(sql)
+
+
+QUERIES = [
+    ("SELECT n AS m, -n AS n FROM (VALUES (1), (2)) AS t(n) ORDER BY n", [(2, -2), (1, -1)]),
+    ("SELECT * FROM (VALUES (1)) a(x) JOIN (VALUES (1, 2)) b(x, y) USING (x)", [(1, 2)]),
+    ("SELECT a.*, b.* FROM (VALUES (1)) a(x) CROSS JOIN (VALUES (2)) b(x)", [(1, 2)]),
+    ("WITH a AS (SELECT 1 AS x), b AS (SELECT x + 1 AS x FROM a) SELECT a.x, b.x FROM a, b", [(1, 2)]),
+    ("SELECT x FROM (VALUES (1), (NULL), (2)) t(x) ORDER BY x DESC", [(2,), (1,), (None,)]),
+    ("SELECT t.x FROM (VALUES (1), (2)) t(x) WHERE EXISTS (SELECT 1 FROM (VALUES (2)) u(x) WHERE u.x = t.x)", [(2,)]),
+    ("SELECT CAST(1 AS INT) UNION ALL SELECT 'a'", [("1",), ("a",)]),
+    ("SELECT n + 1 AS k, COUNT(*) FROM (VALUES (1), (1)) t(n) GROUP BY k HAVING COUNT(*) > 1", [(2, 2)]),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), QUERIES, ids=[q[0] for q in QUERIES])
+def test_query(answers: Answers, sql: str, expected: list[tuple[Any, ...]]) -> None:
+    assert answers.rows(sql) == expected
+
+
+def test_columns_of_one_name_are_told_apart(answers: Answers) -> None:
+    translated = answers.connection.execute(answers.translate("SELECT 1 AS x, 2 AS x, 3"))
+    assert [column[0] for column in translated.description or []] == ["x", "x0", "EXPR$2"]

@@ -1,0 +1,76 @@
+"""Small readers of the protocols: filters of the job list, paths in headers, credentials."""
+
+import base64
+
+import pytest
+
+from embedded.dremio.jobs.model import Job, JobState
+from embedded.dremio.protocol.auth import AuthenticationError, basic_credentials, token_of_header
+from embedded.dremio.protocol.flight_session import split_path
+from embedded.dremio.protocol.jobs_listing_api import read_filter
+from embedded.dremio.protocol.responses import ApiError
+
+
+def job(state=JobState.RUNNING, user="ada", query_type="REST", sql="/* node: a.b */ SELECT 1"):
+    made = Job(sql=sql, user=user, query_type=query_type)
+    made.state = state
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('jst=="RUNNING"', True),
+        ('jst=="COMPLETED"', False),
+        ('jst!="COMPLETED";jst!="FAILED"', True),
+        ('(jst=="COMPLETED",jst=="RUNNING");usr=="ada"', True),
+        ('jst=="COMPLETED",usr=="ada"', True),
+        ('usr=="bob"', False),
+        ('qt=="EXTERNAL"', True),
+        ('qt=="UI"', False),
+        ('*=contains="node: a.b"', True),
+        ('*=contains="NODE: A"', True),
+        ('*=contains="other"', False),
+        ("st=gt=0;st=lt=99999999999999", True),
+    ],
+)
+def test_the_filter_of_the_job_list(text, wanted):
+    assert read_filter(text)(job()) is wanted
+
+
+@pytest.mark.parametrize("text", ["", "jst", 'jst=="RUNNING', '(jst=="RUNNING"', 'size=="1"', 'jst=="A"x', "st=gt=a"])
+def test_a_filter_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ApiError) as refused:
+        read_filter(text)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("a", ("a",)), ("a.b.c", ("a", "b", "c")), ('"a.b".c', ("a.b", "c")), ('@ada."x y"', ("@ada", "x y")), ("", ())],
+)
+def test_a_path_in_a_header(text, path):
+    assert split_path(text) == path
+
+
+@pytest.mark.parametrize("padding", [True, False])
+def test_basic_credentials_with_and_without_padding(padding):
+    encoded = base64.b64encode(b"ada:pass:word").decode()
+    header = "Basic " + (encoded if padding else encoded.rstrip("="))
+    assert basic_credentials(header) == ("ada", "pass:word")
+
+
+def test_credentials_that_cannot_be_decoded_are_refused():
+    with pytest.raises(AuthenticationError):
+        basic_credentials("Basic \u00e9")
+
+
+@pytest.mark.parametrize(("header", "token"), [("_dremioabc", "abc"), ("Bearer abc", "abc"), ("bearer abc", "abc")])
+def test_tokens_in_both_forms(header, token):
+    assert token_of_header(header) == token
+
+
+@pytest.mark.parametrize("header", ["", "abc", "Basic abc"])
+def test_no_token(header):
+    with pytest.raises(AuthenticationError):
+        token_of_header(header)

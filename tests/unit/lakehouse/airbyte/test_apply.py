@@ -1,0 +1,193 @@
+import itertools
+from copy import deepcopy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from lakehouse.airbyte.apply import apply
+from lakehouse.airbyte.declared import load_connections, load_declarations
+from lakehouse.airbyte.exceptions import AirbyteError, AirbyteHttpError
+from lakehouse.ops.declarations import DeclarationError
+
+CONNECTIONS = {
+    "shop_db": SimpleNamespace(host="db", port=5432, schema="shop", login="u", password="pw-shop", extra_dejson={}),
+    "minio_default": SimpleNamespace(
+        host=None, port=None, schema=None, login="key", password="pw-store", extra_dejson={"endpoint_url": "http://s3"}
+    ),
+    "store_api": SimpleNamespace(
+        host="http://api", port=None, schema=None, login=None, password="pw-api", extra_dejson={}
+    ),
+}
+SECRETS = {"password", "secret_access_key", "aws_secret_access_key", "api_key", "access_key_id", "aws_access_key_id"}
+
+
+class Airbyte:
+    """Keeps what is sent, and answers it with secrets masked and defaults added, as Airbyte does."""
+
+    def __init__(self, *, embedded=True):
+        self.kept, self.ids, self.writes, self.embedded = {}, itertools.count(1), [], embedded
+        self.lakehouse = {}
+
+    def all(self, path, params=None):
+        return [self._shown(path, entry) for entry in self.kept.get(path, [])]
+
+    def _shown(self, path, entry):
+        entry = deepcopy(entry)
+        for key in SECRETS & set(entry.get("configuration", {})):
+            entry["configuration"][key] = "**********"
+        if "configuration" in entry:
+            entry["configuration"]["a_default"] = 1
+        if "schedule" in entry:
+            entry["schedule"]["basicTiming"] = None
+        return entry
+
+    def call(self, method, path, *, json=None, params=None):
+        if path.endswith("/lakehouse"):
+            if not self.embedded:
+                raise AirbyteHttpError(method, path, 404, "resource-not-found", "")
+            if method == "PUT":
+                self.writes.append((method, path))
+                self.lakehouse[path] = json
+            return self.lakehouse.get(path)
+        self.writes.append((method, path))
+        if method == "POST":
+            number = str(next(self.ids))
+            kind = path.rsplit("/", 1)[-1].removesuffix("s")
+            entry = {**json, f"{kind}Id": number, "id": number}
+            self.kept.setdefault(path, []).append(entry)
+            return entry
+        collection, number = path.rsplit("/", 1)
+        entry = next(entry for entry in self.kept[collection] if entry["id"] == number)
+        entry |= json
+        return entry
+
+
+@pytest.fixture
+def declared():
+    return load_declarations()
+
+
+def test_everything_is_made_and_then_nothing_changes(declared):
+    airbyte = Airbyte()
+    changes = apply(airbyte, declared, CONNECTIONS.__getitem__)
+    for expected in (
+        "workspace lakehouse: created",
+        "destination datalake: created",
+        "connector store_api: created",
+        "source postgres: created",
+        "connection postgres: created",
+        "connection store_files: settings changed",
+    ):
+        assert expected in changes
+    assert apply(airbyte, declared, CONNECTIONS.__getitem__) == []
+    assert {len(entries) for path, entries in airbyte.kept.items() if path == "/connections"} == {3}
+
+
+def test_secrets_come_from_airflow_connections_and_are_in_no_change(declared):
+    airbyte = Airbyte()
+    changes = apply(airbyte, declared, CONNECTIONS.__getitem__)
+    (postgres,) = [entry for entry in airbyte.kept["/sources"] if entry["name"] == "postgres"]
+    assert postgres["configuration"]["password"] == "pw-shop"
+    assert postgres["configuration"]["sourceType"] == "postgres"
+    (files,) = [entry for entry in airbyte.kept["/sources"] if entry["name"] == "store_files"]
+    assert files["configuration"]["endpoint"] == "http://s3"
+    assert "region_name" not in files["configuration"]  # empty in the Airflow connection
+    assert "pw-" not in " ".join(changes)
+
+
+def test_a_secret_that_changed_is_sent_although_it_cannot_be_seen(declared):
+    airbyte = Airbyte()
+    apply(airbyte, declared, CONNECTIONS.__getitem__)
+    changed = CONNECTIONS | {"shop_db": SimpleNamespace(**(vars(CONNECTIONS["shop_db"]) | {"password": "pw-new"}))}
+    assert apply(airbyte, declared, changed.__getitem__) == []
+    (postgres,) = [entry for entry in airbyte.kept["/sources"] if entry["name"] == "postgres"]
+    assert postgres["configuration"]["password"] == "pw-new"
+
+
+def test_what_differs_is_changed_and_named(declared):
+    airbyte = Airbyte()
+    apply(airbyte, declared, CONNECTIONS.__getitem__)
+    for entry in airbyte.kept["/sources"]:
+        if entry["name"] == "postgres":
+            entry["configuration"]["host"] = "elsewhere"
+    for entry in airbyte.kept["/connections"]:
+        if entry["name"] == "postgres":
+            entry["status"] = "inactive"
+            entry["configurations"]["streams"].pop()
+    assert apply(airbyte, declared, CONNECTIONS.__getitem__) == [
+        "source postgres: host changed",
+        "connection postgres: status, configurations changed",
+    ]
+    assert apply(airbyte, declared, CONNECTIONS.__getitem__) == []
+
+
+def test_another_airbyte_does_without_our_settings(declared):
+    airbyte = Airbyte(embedded=False)
+    changes = apply(airbyte, declared, CONNECTIONS.__getitem__)
+    assert "connection postgres: created" in changes and not [item for item in changes if "settings" in item]
+
+
+def test_a_connection_between_others_is_left_to_a_person(declared):
+    airbyte = Airbyte()
+    apply(airbyte, declared, CONNECTIONS.__getitem__)
+    airbyte.kept["/connections"][0]["sourceId"] = "other"
+    with pytest.raises(AirbyteError, match="delete the connection in Airbyte"):
+        apply(airbyte, declared, CONNECTIONS.__getitem__)
+
+
+def test_the_streams_as_the_publisher_takes_them():
+    streams = {item.name: item.published_streams() for item in load_connections()}
+    assert {"name": "orders", "batch_date": "updated_at"} in streams["postgres"]
+    invoices, rejected = streams["store_files"]
+    assert invoices == {"name": "invoices", "batch_date": "file_name"}
+    assert rejected["name"] == "invoices_rejected" and rejected["columns"]["line_number"] == "integer"
+
+
+def test_dropped_columns_go_to_the_publisher_and_not_to_airbyte(declared):
+    (first, *rest) = declared.connections[0].streams
+    dropping = first.model_copy(update={"dropped_columns": ["coupon"]})
+    connection = declared.connections[0].model_copy(update={"streams": [dropping, *rest]})
+    published = connection.published_streams()
+    assert published[0] == {"name": first.name, "batch_date": first.batch_date, "dropped_columns": ["coupon"]}
+    assert not [stream for stream in published[1:] if "dropped_columns" in stream]
+    airbyte = Airbyte()
+    apply(airbyte, replace(declared, connections=[connection]), CONNECTIONS.__getitem__)
+    assert "coupon" not in str(airbyte.kept)
+
+
+AIRBYTE = "workspace: w\ndestinations: [{name: lake, type: s3}]\n"
+SOURCE = "name: shop\nsource: {type: postgres}\nnamespace_format: source=shop\n"
+STREAM = "{name: s, sync_mode: %s, batch_date: d%s}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SOURCE + "destination: gone\nstreams: []\n", "shop.yaml:4: destination: 'gone' is no destination"),
+        (SOURCE.replace("shop\n", "other\n", 1) + "destination: lake\nstreams: []\n", ":1: name: the file of"),
+        (
+            SOURCE + f"destination: lake\nstreams:\n  - {STREAM % ('incremental_append', '')}\n",
+            ":6: streams.0: stream s: incremental_append needs a cursor_field",
+        ),
+        (
+            SOURCE
+            + f"destination: lake\nstreams:\n  - {STREAM % ('incremental_deduped_history', ', cursor_field: c')}\n",
+            "needs a primary_key",
+        ),
+        (SOURCE + f"destination: lake\nstreams:\n  - {STREAM % ('sometimes', '')}\n", ":6: streams.0.sync_mode: "),
+        (
+            SOURCE.replace("{type: postgres}", "{type: postgres, from_connection: {host: hots}, connection: c}")
+            + "destination: lake\nstreams: []\n",
+            ":2: source: host: 'hots' is none of",
+        ),
+        (SOURCE.replace("postgres", "declarative") + "destination: lake\nstreams: []\n", "has a manifest"),
+    ],
+)
+def test_wrong_declarations_are_told_by_line_and_key(tmp_path, text, problem):
+    (tmp_path / "airbyte.yaml").write_text(AIRBYTE)
+    (tmp_path / "connections").mkdir()
+    (tmp_path / "connections" / "shop.yaml").write_text(text)
+    with pytest.raises(DeclarationError) as error:
+        load_declarations(tmp_path)
+    assert problem in str(error.value)

@@ -1,0 +1,142 @@
+"""What a dbt task refuses, records and says."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lakehouse.dbt import operators, runner
+from lakehouse.dbt.operators import DbtFailed, DbtModelOperator, DbtTestFailed, DbtTestOperator, describe, explain
+
+
+def node(**changes: Any) -> runner.NodeResult:
+    fields: dict[str, Any] = {
+        "name": "fct_orders",
+        "node_id": "model.lakehouse.fct_orders",
+        "kind": "model",
+        "status": "success",
+        "message": "OK",
+        "seconds": 0.5,
+        "relation": '"datalake"."gold"."slot_a"."fct_orders"',
+        "path": "models/marts/fct_orders.sql",
+    }
+    return runner.NodeResult(**(fields | changes))
+
+
+FAILED_TEST = node(
+    name="assert_positive_amounts",
+    kind="test",
+    status="fail",
+    failures=12,
+    path="tests/quality/assert_positive_amounts.sql",
+    compiled='select *\nfrom "datalake"."gold"."slot_a"."fct_orders"\nwhere amount <= 0',
+    samples=({"order_id": 7, "amount": 0},),
+)
+
+
+class Recorder:
+    """Stands for dbt and for the run records; keeps what it was asked."""
+
+    def __init__(self, *nodes: runner.NodeResult, error: str | None = None) -> None:
+        self.result = runner.DbtResult(nodes, error)
+        self.commands: list[runner.DbtCommand] = []
+        self.facts: dict[str, Any] = {}
+
+    def run(self, command: runner.DbtCommand, *_: Any) -> runner.DbtResult:
+        self.commands.append(command)
+        return self.result
+
+    def record(self, context: Mapping[str, Any], kind: str, payload: Any) -> None:
+        self.facts[kind] = payload
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts a Recorder in the place of dbt and of the run records; the slot is the run's to build."""
+
+    @contextmanager
+    def lease(*_: Any, **__: Any) -> Iterator[Any]:
+        yield SimpleNamespace(check=lambda: None)
+
+    def put(recorder: Recorder, may_build: bool = True) -> Recorder:
+        monkeypatch.setattr(operators.runner, "run", recorder.run)
+        monkeypatch.setattr(operators.records, "record", recorder.record)
+        monkeypatch.setattr(operators.releases, "may_build", lambda *_: may_build)
+        monkeypatch.setattr(operators, "Lease", lease)
+        monkeypatch.setattr(operators._DbtOperator, "_keep_history", lambda *_: None)
+        return recorder
+
+    return put
+
+
+def context() -> dict[str, Any]:
+    ti = SimpleNamespace(dag_id="daily_batch", run_id="r1", task_id="marts.fct_orders", map_index=-1, try_number=1)
+    return {"ti": ti}
+
+
+def test_a_model_returns_and_records_its_rows_and_tests(install: Any) -> None:
+    passed = node(name="unique_fct_orders_order_id", kind="test", status="pass", failures=0)
+    recorder = install(Recorder(node(rows=42), passed))
+    task = DbtModelOperator(task_id="fct_orders", select="fct_orders", slot="b", builds_slot=True, exclude=["tag:x"])
+    assert task.execute(context()) == {"fct_orders": 42}
+    assert (recorder.commands[0].verb, recorder.commands[0].slot) == ("build", "b")
+    assert recorder.facts["rows"] == [{"stage": "mart", "dataset": "fct_orders", "rows": 42}]
+    assert recorder.facts["tests"] == {"passed": 1, "failed": 0, "warned": 0, "failures": []}
+
+
+def test_a_slot_that_readers_see_is_refused_before_dbt_starts(install: Any) -> None:
+    recorder = install(Recorder(node()), may_build=False)
+    task = DbtModelOperator(task_id="fct_orders", select="fct_orders", slot="a", builds_slot=True)
+    with pytest.raises(DbtFailed, match=r"slot a is not this run's to build.*Clear the whole group marts"):
+        task.execute(context())
+    assert recorder.commands == []
+
+
+def test_a_failing_test_is_recorded_and_not_retried(install: Any) -> None:
+    recorder = install(Recorder(FAILED_TEST))
+    with pytest.raises(DbtTestFailed, match="assert_positive_amounts"):
+        DbtTestOperator(task_id="dbt_tests", select="tag:quality").execute(context())
+    assert recorder.facts["tests"]["failed"] == 1
+
+
+def test_an_error_of_dremio_is_retried(install: Any) -> None:
+    install(Recorder(node(status="error", message="Dremio job 1 FAILED: out of memory")))
+    with pytest.raises(DbtFailed, match="out of memory") as caught:
+        DbtModelOperator(task_id="m", select="fct_orders").execute(context())
+    assert not isinstance(caught.value, DbtTestFailed)
+
+
+def test_selecting_nothing_is_an_error(install: Any) -> None:
+    install(Recorder())
+    with pytest.raises(DbtFailed, match="selects nothing"):
+        DbtModelOperator(task_id="m", select="no_such_model").execute(context())
+
+
+def test_a_failing_test_names_its_rows_and_where_to_look() -> None:
+    text = describe(FAILED_TEST)
+    assert text.splitlines() == [
+        "Test assert_positive_amounts failed: 12 row(s) should not be there.",
+        '  {"order_id": 7, "amount": 0}',
+        "  ... and 11 more",
+        "Look at include/dbt/tests/quality/assert_positive_amounts.sql. All rows: "
+        'select * from "datalake"."gold"."slot_a"."fct_orders" where amount <= 0',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param(
+            "Dremio job 5 FAILED: Object 'x' not found\n  SQL Query /* {} */ select 1",
+            "Dremio job 5 FAILED: Object 'x' not found",
+            id="the-statement-is-left-out",
+        ),
+        pytest.param("[Errno 111] Connection refused", "is it running", id="no-server"),
+        pytest.param("Unauthorized:401 Client Error", "check user and password", id="wrong-password"),
+    ],
+)
+def test_what_is_added_to_an_error(message: str, expected: str) -> None:
+    assert expected in explain(message)
+    assert "SQL Query" not in explain(message)

@@ -1,0 +1,136 @@
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from lakehouse.minio import operators
+from lakehouse.minio.exceptions import PublishError, StoreUnreachable, UnsafeKey
+from lakehouse.minio.hook import ObjectStoreHook
+from lakehouse.minio.operators import BucketApplyOperator, PublishOperator
+from lakehouse.minio.publish import Published
+
+CONTEXT = {
+    "params": {"batch_date": "2026-11-22"},
+    "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="publish.shop", map_index=-1),
+}
+STREAMS = [{"name": "orders", "batch_date": "updated_at"}, {"name": "items", "batch_date": "updated_at"}]
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """What the operator hands to the publisher; streams in `broken` fail."""
+    calls = SimpleNamespace(streams=[], facts=[], broken={})
+
+    class Publisher:
+        def __init__(self, store, **options):
+            calls.options = options
+
+        def publish(self, stream, batch):
+            calls.streams.append((stream, batch))
+            if stream.name in calls.broken:
+                raise calls.broken[stream.name]
+            return Published(stream.name, 3, 3, 2, 2, 0, 0, ["2026-11-21", "2026-11-22"])
+
+    monkeypatch.setattr(operators, "StreamPublisher", Publisher)
+    monkeypatch.setattr(operators, "ObjectStoreHook", lambda conn_id: conn_id)
+    monkeypatch.setattr(operators, "record", lambda context, kind, payload: calls.facts.append((kind, payload)))
+    return calls
+
+
+def test_every_stream_is_published_for_the_runs_batch(published):
+    result = PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+    assert result["rows"] == {"orders": 3, "items": 3}
+    assert {batch for _, batch in published.streams} == {"2026-11-22"}
+    assert published.options["landing"] == "bronze/landing/source=shop"
+    assert published.options["holder"] == "d/r/publish.shop/-1"
+    ((kind, rows),) = published.facts
+    assert kind == "rows"
+    assert {"stage": "bronze", "dataset": "datalake.bronze.shop.orders", "rows": 3} in rows
+    assert {"stage": "landing", "dataset": "shop.orders", "rows": 3} in rows
+
+
+def test_columns_come_from_the_stream_and_else_from_the_sync(published):
+    streams = [STREAMS[0], STREAMS[1] | {"columns": {"own": "date"}}]
+    sync = {"orders": {"id": "integer"}, "items": {"id": "integer"}}
+    PublishOperator(task_id="p", source="shop", streams=streams, columns=sync).execute(CONTEXT)
+    assert {stream.name: stream.columns for stream, _ in published.streams} == {
+        "orders": {"id": "integer"},
+        "items": {"own": "date"},
+    }
+
+
+def test_a_stream_that_fails_does_not_keep_the_others_back(published):
+    published.broken["orders"] = PublishError("orders", "no", "Do.")
+    with pytest.raises(PublishError, match="stream orders"):
+        PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+    assert len(published.streams) == 2
+    assert {row["dataset"] for row in published.facts[0][1]} == {"shop.items", "datalake.bronze.shop.items"}
+
+
+def test_all_failures_are_told(published):
+    published.broken |= {name: PublishError(name, "no", "Do.") for name in ("orders", "items")}
+    with pytest.raises(ExceptionGroup, match=r"(?s)stream orders.*stream items"):
+        PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+
+
+def test_buckets_are_made_once(monkeypatch, tmp_path):
+    there = set()
+
+    class Store:
+        def __init__(self, conn_id):
+            pass
+
+        def ensure_bucket(self, bucket):
+            return self._ensure(bucket)
+
+        def ensure_prefix(self, bucket, prefix):
+            return self._ensure(f"{bucket}/{prefix}")
+
+        def _ensure(self, name):
+            new = name not in there
+            there.add(name)
+            return new
+
+    monkeypatch.setattr(operators, "ObjectStoreHook", Store)
+    declared = tmp_path / "storage.yaml"
+    declared.write_text("buckets: [{name: lake, prefixes: [bronze, silver]}]")
+    apply = BucketApplyOperator(task_id="b", declaration=str(declared))
+    assert apply.execute({}) == {"made": ["bucket lake", "lake/bronze", "lake/silver"]}
+    assert apply.execute({}) == {"made": []}
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    conn = '{"conn_type":"aws","login":"key","password":"hidden-word","extra":{"endpoint_url":"http://s3.test:9000","region_name":"us-east-1"}}'
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", conn)
+    return ObjectStoreHook("store")
+
+
+def test_the_client_suits_servers_that_are_not_aws(hook):
+    config = hook.get_conn().meta.config
+    assert config.request_checksum_calculation == "when_required"
+    assert config.response_checksum_validation == "when_required"
+    assert config.connect_timeout == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(EndpointConnectionError(endpoint_url="http://s3.test:9000"), id="no answer"),
+        pytest.param(ClientError({"Error": {"Code": "InvalidAccessKeyId"}}, "ListObjectsV2"), id="wrong key"),
+    ],
+)
+def test_an_unreachable_store_is_told_with_endpoint_and_key_but_no_secret(hook, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(hook.get_conn(), "get_paginator", fail)
+    with pytest.raises(StoreUnreachable, match=r"http://s3\.test:9000 \(access key key\)") as told:
+        hook.objects("lake", "bronze/")
+    assert "hidden-word" not in str(told.value)
+    assert "connection store" in str(told.value)
+
+
+def test_a_key_that_servers_take_for_a_folder_is_refused(hook, tmp_path):
+    with pytest.raises(UnsafeKey, match=r"<prefix>/\.keep"):
+        hook.store("lake", "silver/", tmp_path / "x")
