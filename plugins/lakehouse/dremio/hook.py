@@ -18,6 +18,7 @@ from lakehouse.dremio.exceptions import (
     DremioUnreachable,
 )
 from lakehouse.dremio.jobs import Job
+from lakehouse.dremio.quoting import quoted as quoted
 from lakehouse.dremio.rest import RestSession
 
 T = TypeVar("T")
@@ -305,11 +306,6 @@ class DremioHook(DbApiHook):
     def refresh_reflections(self, dataset_id: str) -> None:
         """Start a refresh of every reflection that depends on this table (or view); returns at once."""
         self.rest.send(calls.refresh_reflections(dataset_id))
-
-
-def quoted(path: Sequence[str]) -> str:
-    """A path as a quoted SQL identifier: `"a"."b"`."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in path)
 
 
 def _drain(cursor: Any) -> None:

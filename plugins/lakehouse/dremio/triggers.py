@@ -12,6 +12,7 @@ from lakehouse.dremio import calls, refresh
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.exceptions import DremioError, DremioNotFound
 from lakehouse.dremio.jobs import Job
+from lakehouse.dremio.looks import LookGivenUp, look_async, parse
 from lakehouse.dremio.rest import AsyncRestSession
 
 POLL_SECONDS = 1.0  # between two looks while a wait is young
@@ -195,3 +196,77 @@ class DremioReflectionsTrigger(BaseTrigger):
         if self.idle:
             return not refresh.is_busy(found)
         return refresh.is_refreshed(found, tuple(self.before[reflection_id]))
+
+
+class DremioWatchTrigger(BaseTrigger):
+    """Fire when what a sensor watches has come true, when it never will, or when `deadline` is past.
+
+    The event is `{"reason": "done" | "failed" | "deadline" | "unreachable", "detail": str, "value": dict}`; `detail`
+    has what was seen last. Nothing is cancelled but a look's own query: a sensor does not own what it waits for.
+
+    :param dremio_conn_id: Airflow connection of type `dremio`.
+    :param watch: what `lakehouse.dremio.looks.dump` wrote.
+    :param deadline: epoch seconds, absolute so that a restarted triggerer does not wait anew.
+    :param poke_interval: seconds between two looks; never below `poll_delay`.
+    :param seen: what the worker saw last.
+    """
+
+    def __init__(
+        self,
+        *,
+        dremio_conn_id: str,
+        watch: dict[str, Any],
+        deadline: float,
+        poke_interval: float,
+        seen: str = "nothing was seen yet",
+    ) -> None:
+        super().__init__()
+        self.seen = seen
+        self.dremio_conn_id = dremio_conn_id
+        self.watch = watch
+        self.deadline = deadline
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, for the triggerer."""
+        return (
+            "lakehouse.dremio.triggers.DremioWatchTrigger",
+            {
+                "dremio_conn_id": self.dremio_conn_id,
+                "watch": self.watch,
+                "deadline": self.deadline,
+                "poke_interval": self.poke_interval,
+                "seen": self.seen,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until there is something to say."""
+        try:
+            async with await open_session(self.dremio_conn_id) as rest:
+                event = await self._watch(rest)
+        except DremioError as error:
+            event = {"reason": "failed", "detail": str(error), "value": {}}
+        yield TriggerEvent(event)
+
+    async def _watch(self, rest: AsyncRestSession) -> dict[str, Any]:
+        watch, seen = parse(self.watch), self.seen
+        started = last_answer = time.monotonic()
+        while time.time() < self.deadline:
+            try:
+                sighting = await look_async(watch, rest, self.deadline)
+            except LookGivenUp:
+                break
+            except DremioError as error:
+                if not error.transient:
+                    raise
+                if time.monotonic() - last_answer > UNREACHABLE_SECONDS:
+                    return {"reason": "unreachable", "detail": str(error), "value": {}}
+                self.log.warning("No look was possible, trying again: %s", error)
+            else:
+                last_answer, seen = time.monotonic(), sighting.detail
+                if sighting.done:
+                    return {"reason": "done", "detail": seen, "value": sighting.value}
+            pause = max(self.poke_interval, poll_delay(time.monotonic() - started))
+            await asyncio.sleep(max(0.0, min(pause, self.deadline - time.time())))
+        return {"reason": "deadline", "detail": seen, "value": {}}
