@@ -38,6 +38,7 @@ class _Progress:
     job_id: str | None = None
     deadline: float | None = None  # epoch seconds, for the statement that runs
     done: list[dict[str, Any]] = field(default_factory=list)
+    carried: dict[str, Any] = field(default_factory=dict)  # what an operator built on this one has to remember
 
 
 class DremioSqlOperator(BaseOperator):
@@ -118,16 +119,19 @@ class DremioSqlOperator(BaseOperator):
 
     def resume(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:
         """Go on after a deferral; the job itself says how it ended, the event only why the wait ended."""
-        if not isinstance(event, dict) or not event.get("state"):
-            raise DremioError(f"Task {self.task_id} was woken by an unknown event: {event!r}")
-        progress = _Progress(**event["state"])
-        self.log.info("Job %s: %s (%s)", progress.job_id, event.get("reason"), event.get("detail"))
-        return self._run(context, split_statements(self.sql), progress)
+        return self._run(context, split_statements(self.sql), self._woken(event))
 
     def on_kill(self) -> None:
         """Cancel the running job."""
         if self._running_job:
             self.hook.cancel_job(self._running_job)
+
+    def _woken(self, event: Any) -> _Progress:
+        if not isinstance(event, dict) or not event.get("state"):
+            raise DremioError(f"Task {self.task_id} was woken by an unknown event: {event!r}")
+        progress = _Progress(**event["state"])
+        self.log.info("Job %s: %s (%s)", progress.job_id, event.get("reason"), event.get("detail"))
+        return progress
 
     def _run(self, context: "Context", statements: list[str], progress: _Progress) -> dict[str, Any]:
         try:

@@ -1,0 +1,1 @@
+"""Operators between Dremio and the object store. The only room that imports two services."""
