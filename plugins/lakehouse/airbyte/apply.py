@@ -9,6 +9,7 @@ from lakehouse.airbyte.declared import Configured, Connection, Declarations, Sou
 from lakehouse.airbyte.exceptions import AirbyteError, AirbyteHttpError
 
 GetConnection = Callable[[str], Any]
+_PLANNED = "(planned)"  # id of what a dry run would have created
 
 
 def apply(airbyte: AirbyteClient, declared: Declarations, get_connection: GetConnection) -> list[str]:
@@ -21,8 +22,39 @@ def apply(airbyte: AirbyteClient, declared: Declarations, get_connection: GetCon
     return _Apply(airbyte, declared, get_connection).run()
 
 
+def plan(airbyte: AirbyteClient, declared: Declarations, get_connection: GetConnection) -> list[str]:
+    """Return what `apply` would say, changing nothing: the same steps over a client that keeps writes to itself.
+
+    What depends on a thing that is missing is missing too. Secrets read back masked, so a changed one does not show.
+
+    :raises AirbyteError: as `apply`.
+    """
+    return _Apply(_DryRun(airbyte), declared, get_connection).run()
+
+
+class _DryRun:
+    """An Airbyte that reads from the real one, and answers writes with an id that nothing has."""
+
+    def __init__(self, airbyte: AirbyteClient) -> None:
+        self._airbyte = airbyte
+
+    def all(self, path: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        below_nothing = _PLANNED in path or _PLANNED in (params or {}).values()
+        return [] if below_nothing else self._airbyte.all(path, params)
+
+    def call(self, method: str, path: str, *, json: Any = None) -> Any:
+        if method == "GET" and _PLANNED in path:
+            raise AirbyteHttpError(method, path, 404, "resource-not-found", "not created yet")
+        if method == "GET":
+            return self._airbyte.call(method, path)
+        ids = ("id", "workspaceId", "sourceId", "destinationId", "connectionId")
+        return {key: _PLANNED for key in ids}
+
+
 class _Apply:
-    def __init__(self, airbyte: AirbyteClient, declared: Declarations, get_connection: GetConnection) -> None:
+    def __init__(
+        self, airbyte: "AirbyteClient | _DryRun", declared: Declarations, get_connection: GetConnection
+    ) -> None:
         self._airbyte, self._declared, self._get_connection = airbyte, declared, get_connection
         self._changes: list[str] = []
 

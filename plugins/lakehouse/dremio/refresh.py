@@ -5,7 +5,7 @@ finished refresh shows only in `lastDataFetch` / `lastRefreshFinished` moving on
 they were before the refresh was started, never with the worker's clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +102,40 @@ def ensure_policy(hook: "DremioHook", declared: Reflection, table: str) -> list[
 
     :raises DremioError: one of them is no table (Dremio keeps the policy on tables alone).
     """
-    if declared.refresh_every_hours is None:
-        return []
-    period = declared.refresh_every_hours * HOUR_MS
     changed = []
+    for path, entity, policy in _other_policies(hook, declared, table):
+        hook.update_entity(str(entity["id"]), entity | {"accelerationRefreshPolicy": policy})
+        changed.append(path)
+    return changed
+
+
+def drift(hook: "DremioHook", declared: Reflection, table: str) -> list[str] | None:
+    """What `ensure` and `ensure_policy` would change, one line each; None while there is no such table. Only looks.
+
+    :raises DremioError: a table of `policy_on` is no table.
+    """
+    entity = hook.find_entity(table.split("."))
+    if entity is None:
+        return None
+    there = next((r for r in hook.list_reflections(str(entity["id"])) if r.get("name") == declared.name), None)
+    lines = []
+    if there is None:
+        lines.append(f"create reflection {declared.name} on {table}")
+    elif not declared.matches(there):
+        lines.append(f"update reflection {declared.name} on {table}: its definition differs, or it is disabled")
+    return lines + [
+        f"update table {path}: refreshed every {declared.refresh_every_hours} h"
+        for path, _, _ in _other_policies(hook, declared, table)
+    ]
+
+
+def _other_policies(
+    hook: "DremioHook", declared: Reflection, table: str
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Tables whose refresh policy is not as declared: path, entity, and the policy that it is to have."""
+    if declared.refresh_every_hours is None:
+        return
+    period = declared.refresh_every_hours * HOUR_MS
     for path in declared.policy_on or [table]:
         entity = hook.find_entity(path.split("."))
         if entity is None or entity.get("type") != "PHYSICAL_DATASET":
@@ -114,7 +144,4 @@ def ensure_policy(hook: "DremioHook", declared: Reflection, table: str) -> list[
         if there.get("activePolicyType") == "PERIOD" and there.get("refreshPeriodMs") == period:
             continue
         policy = {"activePolicyType": "PERIOD", "refreshPeriodMs": period, "gracePeriodMs": 3 * period}
-        policy |= {"method": there.get("method") or "FULL"}
-        hook.update_entity(str(entity["id"]), entity | {"accelerationRefreshPolicy": there | policy})
-        changed.append(path)
-    return changed
+        yield path, entity, there | policy | {"method": there.get("method") or "FULL"}

@@ -98,25 +98,37 @@ class ObjectStoreHook(S3Hook):
                 ]
         return sorted(found, key=lambda item: item.key)
 
-    def ensure_bucket(self, bucket: str) -> bool:
-        """Make the bucket if it is missing. Returns whether it was made."""
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there."""
         with self._answers() as client:
             try:
                 client.head_bucket(Bucket=bucket)
-                return False
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                     raise
-            client.create_bucket(Bucket=bucket)
+                return False
             return True
+
+    def has_prefix(self, bucket: str, prefix: str) -> bool:
+        """Whether there is any object below `<prefix>/`."""
+        with self._answers() as client:
+            return bool(client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/", MaxKeys=1).get("Contents"))
+
+    def ensure_bucket(self, bucket: str) -> bool:
+        """Make the bucket if it is missing. Returns whether it was made."""
+        if self.has_bucket(bucket):
+            return False
+        with self._answers() as client:
+            client.create_bucket(Bucket=bucket)
+        return True
 
     def ensure_prefix(self, bucket: str, prefix: str) -> bool:
         """Make a prefix visible by an empty object `<prefix>/.keep`. Returns whether anything had to be made."""
+        if self.has_prefix(bucket, prefix):
+            return False
         with self._answers() as client:
-            if client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/", MaxKeys=1).get("Contents"):
-                return False
             client.put_object(Bucket=bucket, Key=f"{prefix}/.keep", Body=b"")
-            return True
+        return True
 
     def fetch(self, bucket: str, key: str, path: Path) -> None:
         """Store an object in the file `path`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
+from lakehouse.minio.buckets import apply
 from lakehouse.minio.declared import Storage
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.publish import Published, Stream, StreamPublisher
@@ -42,14 +43,8 @@ class BucketApplyOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, list[str]]:
         """Make what is missing."""
         store = ObjectStoreHook(self.aws_conn_id)
-        made: list[str] = []
         buckets = load(self.declaration, Storage).buckets
-        for bucket in buckets:
-            if store.ensure_bucket(bucket.name):
-                made.append(f"bucket {bucket.name}")
-            made += [
-                f"{bucket.name}/{prefix}" for prefix in bucket.prefixes if store.ensure_prefix(bucket.name, prefix)
-            ]
+        made = apply(store, buckets)
         for item in made:
             self.log.info("made %s", item)
         if not made:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lakehouse.airbyte.apply import apply
+from lakehouse.airbyte.apply import apply, plan
 from lakehouse.airbyte.declared import load_connections, load_declarations
 from lakehouse.airbyte.exceptions import AirbyteError, AirbyteHttpError
 from lakehouse.ops.declarations import DeclarationError
@@ -134,6 +134,28 @@ def test_a_connection_between_others_is_left_to_a_person(declared):
     airbyte.kept["/connections"][0]["sourceId"] = "other"
     with pytest.raises(AirbyteError, match="delete the connection in Airbyte"):
         apply(airbyte, declared, CONNECTIONS.__getitem__)
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_plan_names_what_apply_would_change_and_writes_nothing(declared, embedded):
+    airbyte = Airbyte(embedded=embedded)
+    planned = plan(airbyte, declared, CONNECTIONS.__getitem__)
+    assert airbyte.writes == [] and airbyte.kept == {}
+    settings = [line for line in apply(airbyte, declared, CONNECTIONS.__getitem__) if "settings" in line]
+    changed = apply(Airbyte(embedded=embedded), declared, CONNECTIONS.__getitem__)
+    # settings of a connection that is not there yet come with it
+    assert planned == [line for line in changed if line not in settings]
+    assert plan(airbyte, declared, CONNECTIONS.__getitem__) == []
+
+
+def test_a_plan_of_a_drift_says_what_apply_then_says(declared):
+    airbyte = Airbyte()
+    apply(airbyte, declared, CONNECTIONS.__getitem__)
+    airbyte.kept["/connections"][0]["status"] = "inactive"
+    airbyte.writes.clear()
+    planned = plan(airbyte, declared, CONNECTIONS.__getitem__)
+    assert len(planned) == 1 and "status changed" in planned[0] and airbyte.writes == []
+    assert apply(airbyte, declared, CONNECTIONS.__getitem__) == planned
 
 
 def test_the_streams_as_the_publisher_takes_them():

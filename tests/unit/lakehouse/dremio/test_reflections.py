@@ -8,6 +8,7 @@ from lakehouse.dremio.declared.reflections import Reflections
 from lakehouse.dremio.exceptions import DremioError, DremioTimeout
 from lakehouse.dremio.operators import reflections as module
 from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
+from lakehouse.dremio.refresh import drift
 from lakehouse.dremio.triggers import DremioReflectionsTrigger
 
 DECLARED = """
@@ -51,6 +52,30 @@ def make(hook, dremio, monkeypatch, recorded, tmp_path):
         return operator
 
     return build
+
+
+def planned(hook, declared=DECLARED):
+    (one,) = Reflections.model_validate(yaml.safe_load(declared)).reflections
+    return drift(hook, one, one.table("b"))
+
+
+def test_a_plan_of_reflections_names_what_would_be_made_or_corrected(hook, dremio):
+    assert planned(hook) is None  # the mart is not built
+    table = {"entityType": "dataset", "type": "PHYSICAL_DATASET", "id": "t"}
+    dremio.on("GET", TABLE, table)
+    dremio.on("GET", "/api/v3/dataset/t/reflection", {"data": []})
+    named = "reflection agg on datalake.gold.slot_b.orders"
+    assert planned(hook) == [f"create {named}"]
+    dremio.on("GET", "/api/v3/dataset/t/reflection", {"data": [server_side(enabled=False)]})
+    assert planned(hook) == [f"update {named}: its definition differs, or it is disabled"]
+    dremio.on("GET", "/api/v3/dataset/t/reflection", {"data": [server_side()]})
+    assert planned(hook) == []
+    hourly = DECLARED.replace("checks:", "refresh_every_hours: 1\n    checks:")
+    assert planned(hook, hourly) == ["update table datalake.gold.slot_b.orders: refreshed every 1 h"]
+    policy = {"activePolicyType": "PERIOD", "refreshPeriodMs": 3_600_000}
+    dremio.on("GET", TABLE, table | {"accelerationRefreshPolicy": policy})
+    assert planned(hook, hourly) == []
+    assert {method for method, path, _ in dremio.requests if "login" not in path} == {"GET"}
 
 
 def answered_by(*chosen, considered=()):

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lakehouse.minio import operators
+from lakehouse.minio import buckets, operators
+from lakehouse.minio.declared import Bucket
 from lakehouse.minio.exceptions import PublishError, StoreUnreachable, UnsafeKey
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator, PublishOperator
@@ -97,6 +98,35 @@ def test_buckets_are_made_once(monkeypatch, tmp_path):
     apply = BucketApplyOperator(task_id="b", declaration=str(declared))
     assert apply.execute({}) == {"made": ["bucket lake", "lake/bronze", "lake/silver"]}
     assert apply.execute({}) == {"made": []}
+
+
+class Buckets:
+    """An object store that knows buckets and prefixes alone."""
+
+    def __init__(self):
+        self.there = set()
+
+    def has_bucket(self, bucket):
+        return bucket in self.there
+
+    def has_prefix(self, bucket, prefix):
+        assert bucket in self.there, "a bucket that is not there cannot be listed"
+        return f"{bucket}/{prefix}" in self.there
+
+    def ensure_bucket(self, bucket):
+        return not self.has_bucket(bucket) and not self.there.add(bucket)
+
+    def ensure_prefix(self, bucket, prefix):
+        return not self.has_prefix(bucket, prefix) and not self.there.add(f"{bucket}/{prefix}")
+
+
+def test_a_plan_of_buckets_says_what_apply_then_says_and_makes_nothing():
+    store, declared = Buckets(), [Bucket(name="lake", prefixes=["bronze", "silver"])]
+    planned = buckets.plan(store, declared)
+    assert planned == ["bucket lake", "lake/bronze", "lake/silver"] and not store.there
+    assert buckets.apply(store, declared) == planned
+    store.there.remove("lake/silver")
+    assert buckets.plan(store, declared) == ["lake/silver"]
 
 
 @pytest.fixture

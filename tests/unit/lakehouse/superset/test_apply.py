@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from lakehouse.ops.declarations import load
+from lakehouse.superset.apply import plan
+from lakehouse.superset.declared import Dashboards, with_database
 from lakehouse.superset.exceptions import DashboardsNotApplied, SupersetDatabaseError, SupersetHttpError
 from lakehouse.superset.operators import SupersetApplyOperator
 
@@ -77,6 +80,33 @@ def test_a_password_that_was_changed_is_passed_on(superset, apply, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_DREMIO_DEFAULT", json.dumps(renewed))
     assert apply() == ["database 'Lakehouse': password"]
     assert [kind for kind, _, _ in superset.imports] == ["databases"]
+
+
+@pytest.fixture
+def planned(hook):
+    def plan_():
+        declared = load("dashboards.yaml", Dashboards)
+        bundle = with_database(declared.read_bundle(), hook.get_connection(declared.database_connection))
+        return plan(hook, bundle, declared.dashboards)
+
+    return plan_
+
+
+def test_a_plan_says_what_apply_then_says_and_imports_nothing(superset, apply, planned):
+    found = planned()
+    assert superset.imports == [] and found == apply()
+    assert planned() == []
+    stored(superset, "Daily revenue")["params"]["row_limit"] = 7
+    assert planned() == ["chart 'Daily revenue': params.row_limit: 7 instead of 10000"]
+
+
+def test_a_plan_sees_a_password_that_was_changed(superset, apply, planned, monkeypatch):
+    apply()
+    superset.imports.clear()
+    superset.passwords["dremio"] = "new-pw"
+    renewed = {"conn_type": "dremio", "host": "dremio.test", "login": "ana", "password": "new-pw"}
+    monkeypatch.setenv("AIRFLOW_CONN_DREMIO_DEFAULT", json.dumps(renewed))
+    assert planned() == ["database 'Lakehouse': password"] and superset.imports == []
 
 
 def test_a_database_that_refuses_superset_is_an_error_in_its_own_words(superset, apply):
