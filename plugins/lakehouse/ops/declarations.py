@@ -32,7 +32,7 @@ class DeclarationError(ValueError):
 def pipelines_dir() -> Path:
     """Return the folder of the declarations: `$LAKEHOUSE_INCLUDE/pipelines`, by default this repository's."""
     named = os.environ.get(INCLUDE_VARIABLE)
-    include = Path(named) if named else Path(__file__).resolve().parents[3] / "include"
+    include = Path(named).absolute() if named else Path(__file__).resolve().parents[3] / "include"
     return include / "pipelines"
 
 

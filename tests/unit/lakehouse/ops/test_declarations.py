@@ -26,6 +26,15 @@ def write(tmp_path):
     return write_
 
 
+def test_the_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "here" / "pipelines").mkdir(parents=True)
+    (tmp_path / "here" / "pipelines" / "table.yaml").write_text("title: t")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAKEHOUSE_INCLUDE", "here")
+    (found,) = pipelines_dir().glob("*.yaml")
+    assert load(found, Table) == load("table.yaml", Table)
+
+
 def test_a_good_file_is_read(write):
     assert load(write("title: t\ncolumns: [{name: a, width: 2}]"), Table).columns[0].width == 2
 
