@@ -19,6 +19,7 @@ from lakehouse.dremio.exceptions import DremioError, DremioJobLost, DremioNotFou
 from lakehouse.dremio.jobs import Job, JobState, with_comment
 from lakehouse.dremio.quoting import literal, quoted
 from lakehouse.dremio.rest import AsyncRestSession, RestSession
+from lakehouse.ops.waiting import LookGivenUp, Sighting, parse_time
 
 FIRST_PAUSE = 0.1  # seconds between two looks at a query's job; grows to LONGEST_PAUSE
 LONGEST_PAUSE = 1.0
@@ -31,25 +32,8 @@ class Pause:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """What a look came to.
-
-    :param detail: one line for the log and for the error when time is over.
-    :param value: plain JSON that the sensor returns once `done`.
-    """
-
-    done: bool
-    detail: str
-    value: dict[str, Any] = field(default_factory=dict)
-
-
 Look = Generator[Call | Pause, Any, Sighting]
 Rows = Generator[Call | Pause, Any, list[dict[str, Any]]]
-
-
-class LookGivenUp(Exception):
-    """Time was over in the middle of a look; its query was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -278,12 +262,3 @@ async def look_async(watch: Watch, rest: AsyncRestSession, until: float) -> Sigh
             with suppress(DremioError):  # best effort: it only reads
                 await rest.send(calls.cancel_job(job_id))
         raise
-
-
-def parse_time(text: str) -> datetime:
-    """An ISO date or time; UTC unless it says otherwise.
-
-    :raises ValueError: it is none.
-    """
-    found = datetime.fromisoformat(text.strip())
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

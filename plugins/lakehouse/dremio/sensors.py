@@ -1,53 +1,35 @@
 """Sensors: a job is done, a table or partition is fresh, a reflection can be used. All wait in the triggerer."""
 
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.dremio.exceptions import DremioError, DremioUnreachable
 from lakehouse.dremio.jobs import task_tags
-from lakehouse.dremio.operators.sql import WAIT_IN_WORKER
+from lakehouse.ops.waiting import Sighting, WaitingSensor, parse_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
     from lakehouse.dremio.hook import DremioHook
     from lakehouse.dremio.looks import Watch
 
-NEVER = 7 * 86400.0  # seconds; Airflow's own default for sensors
 
+class _DremioSensor(WaitingSensor):
+    """Looks over REST.
 
-class _DremioSensor(BaseSensorOperator):
-    """Looks from the worker for a few seconds, then waits in the triggerer.
-
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds for the whole wait, deferred or not; then the task fails with what was seen last.
-    :param deferrable: wait in the triggerer. Otherwise in the worker, or by `mode="reschedule"`.
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     """
 
     ui_color = "#d8f3f0"
+    errors = (DremioError,)
 
-    def __init__(
-        self,
-        *,
-        poke_interval: float = 5.0,
-        timeout: float = NEVER,
-        deferrable: bool = True,
-        dremio_conn_id: str = "dremio_default",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        self.deferrable = deferrable
+    def __init__(self, *, dremio_conn_id: str = "dremio_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.dremio_conn_id = dremio_conn_id
-        self._until: float | None = None
-        self._seen = "nothing was seen yet"
 
     @cached_property
     def hook(self) -> "DremioHook":
@@ -63,98 +45,38 @@ class _DremioSensor(BaseSensorOperator):
         :raises ValueError: the arguments do not fit together; names them.
         """
 
-    def poke(self, context: "Context") -> PokeReturnValue:
+    def check(self, context: "Context") -> None:
+        """Refuse arguments that do not fit together."""
+        self.watch(context)
+
+    def look(self, context: "Context", until: float) -> Sighting:
         """Look once.
 
         :raises DremioError: what is waited for can never come true, or Dremio does not answer.
         """
-        from lakehouse.dremio.looks import LookGivenUp, look
+        from lakehouse.dremio.looks import look
 
-        until = self._until or time.time() + self.timeout
-        try:
-            sighting = look(self.watch(context), self.hook.rest, until)
-        except LookGivenUp:
-            return PokeReturnValue(False)
-        self._seen = sighting.detail
-        self.log.info("%s", sighting.detail)
-        return PokeReturnValue(sighting.done, sighting.value or None)
+        return look(self.watch(context), self.hook.rest, until)
 
-    def execute(self, context: "Context") -> Any:
-        """Look for a few seconds, then defer.
-
-        :raises AirflowSensorTimeout: it did not come true within `timeout`; skipped instead with `soft_fail`.
-        :raises DremioError: it can never come true (the job failed, the reflection was given up).
-        """
-        self.watch(context)  # wrong arguments fail before the first wait
-        if not self.deferrable:
-            return super().execute(context)
-        deadline = time.time() + self.timeout
-        self._until = min(deadline, time.time() + WAIT_IN_WORKER)
-        while True:
-            found = self._poke(context)
-            if found.is_done:
-                return found.xcom_value
-            left = self._until - time.time()
-            if left <= 0:
-                break
-            time.sleep(min(self.poke_interval, left))
-        if time.time() >= deadline:
-            late = self._late(self._seen)
-            raise AirflowSkipException(str(late)) if self.soft_fail or self.never_fail else late
-        self._defer(context, deadline)
-
-    def resume(self, context: "Context", event: Any = None) -> Any:
-        """Take up the task when the trigger has fired.
-
-        :raises AirflowSensorTimeout: time was over; has what was seen last.
-        :raises DremioError: it can never come true, or the server stayed away.
-        """
-        reason = event.get("reason") if isinstance(event, dict) else None
-        if reason == "done":
-            self.log.info("%s", event["detail"])
-            return event["value"] or None
-        if reason == "deadline":
-            raise AirflowSensorTimeout(
-                f"Task {self.task_id}: not within {self.timeout:g} s; last seen: {event['detail']}"
-            )
-        if reason == "unreachable":
-            settings = self.hook.settings
-            raise self._failure(DremioUnreachable(settings.rest_url, settings.user, str(event["detail"])))
-        if reason == "failed":
-            raise self._failure(DremioError(str(event["detail"])))
-        raise DremioError(f"Task {self.task_id} was woken by an unknown event: {event!r}")
-
-    def _poke(self, context: "Context") -> PokeReturnValue:
-        try:
-            return self.poke(context)
-        except DremioError as error:
-            if self.silent_fail:
-                self.log.warning("No look was possible: %s", error)
-                return PokeReturnValue(False)
-            raise self._failure(error) from error
-
-    def _late(self, seen: str) -> AirflowSensorTimeout:
-        return AirflowSensorTimeout(f"Task {self.task_id}: not within {self.timeout:g} s; last seen: {seen}")
-
-    def _failure(self, error: DremioError) -> Exception:
-        if self.never_fail:
-            return AirflowSkipException(f"Skipped, because never_fail is set: {error}")
-        return error
-
-    def _defer(self, context: "Context", deadline: float) -> NoReturn:
+    def trigger(self, context: "Context", deadline: float, seen: str) -> "BaseTrigger":
+        """The trigger that goes on looking."""
         from lakehouse.dremio.looks import dump
         from lakehouse.dremio.triggers import DremioWatchTrigger
 
-        self.defer(
-            trigger=DremioWatchTrigger(
-                dremio_conn_id=self.dremio_conn_id,
-                watch=dump(self.watch(context)),
-                deadline=deadline,
-                poke_interval=self.poke_interval,
-                seen=self._seen,
-            ),
-            method_name="resume",
+        return DremioWatchTrigger(
+            dremio_conn_id=self.dremio_conn_id,
+            watch=dump(self.watch(context)),
+            deadline=deadline,
+            poke_interval=self.poke_interval,
+            seen=seen,
         )
+
+    def failure(self, reason: str, detail: str) -> Exception:
+        """The error of a wait that the trigger ended."""
+        if reason == "failed":
+            return DremioError(detail)
+        settings = self.hook.settings
+        return DremioUnreachable(settings.rest_url, settings.user, detail)
 
 
 class DremioJobSensor(_DremioSensor):
@@ -246,7 +168,7 @@ class DremioTableSensor(_DremioSensor):
 
     def watch(self, context: "Context") -> "Watch":
         """The table."""
-        from lakehouse.dremio.looks import TableFresh, parse_time
+        from lakehouse.dremio.looks import TableFresh
 
         timed = self.newer_than is not None or self.max_age is not None
         if self.newer_than is not None and self.max_age is not None:
@@ -308,7 +230,7 @@ class DremioReflectionSensor(_DremioSensor):
 
     def watch(self, context: "Context") -> "Watch":
         """The reflections."""
-        from lakehouse.dremio.looks import ReflectionsAvailable, parse_time
+        from lakehouse.dremio.looks import ReflectionsAvailable
 
         if self.newer_than is not None:
             parse_time(self.newer_than)

@@ -12,8 +12,9 @@ from lakehouse.dremio import calls, refresh
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.exceptions import DremioError, DremioNotFound
 from lakehouse.dremio.jobs import Job
-from lakehouse.dremio.looks import LookGivenUp, look_async, parse
+from lakehouse.dremio.looks import look_async, parse
 from lakehouse.dremio.rest import AsyncRestSession
+from lakehouse.ops.waiting import NOTHING_SEEN, LookGivenUp, Sighting
 
 POLL_SECONDS = 1.0  # between two looks while a wait is young
 SLOWEST_POLL_SECONDS = 5.0  # after an hour of waiting
@@ -201,8 +202,8 @@ class DremioReflectionsTrigger(BaseTrigger):
 class DremioWatchTrigger(BaseTrigger):
     """Fire when what a sensor watches has come true, when it never will, or when `deadline` is past.
 
-    The event is `{"reason": "done" | "failed" | "deadline" | "unreachable", "detail": str, "value": dict}`; `detail`
-    has what was seen last. Nothing is cancelled but a look's own query: a sensor does not own what it waits for.
+    The event is that of `lakehouse.ops.waiting.Sighting`; `detail` has what was seen last. Nothing is cancelled but
+    a look's own query: a sensor does not own what it waits for.
 
     :param dremio_conn_id: Airflow connection of type `dremio`.
     :param watch: what `lakehouse.dremio.looks.dump` wrote.
@@ -218,7 +219,7 @@ class DremioWatchTrigger(BaseTrigger):
         watch: dict[str, Any],
         deadline: float,
         poke_interval: float,
-        seen: str = "nothing was seen yet",
+        seen: str = NOTHING_SEEN,
     ) -> None:
         super().__init__()
         self.seen = seen
@@ -246,7 +247,7 @@ class DremioWatchTrigger(BaseTrigger):
             async with await open_session(self.dremio_conn_id) as rest:
                 event = await self._watch(rest)
         except DremioError as error:
-            event = {"reason": "failed", "detail": str(error), "value": {}}
+            event = Sighting(False, str(error)).event("failed")
         yield TriggerEvent(event)
 
     async def _watch(self, rest: AsyncRestSession) -> dict[str, Any]:
@@ -261,12 +262,12 @@ class DremioWatchTrigger(BaseTrigger):
                 if not error.transient:
                     raise
                 if time.monotonic() - last_answer > UNREACHABLE_SECONDS:
-                    return {"reason": "unreachable", "detail": str(error), "value": {}}
+                    return Sighting(False, str(error)).event("unreachable")
                 self.log.warning("No look was possible, trying again: %s", error)
             else:
                 last_answer, seen = time.monotonic(), sighting.detail
                 if sighting.done:
-                    return {"reason": "done", "detail": seen, "value": sighting.value}
+                    return sighting.event("done")
             pause = max(self.poke_interval, poll_delay(time.monotonic() - started))
             await asyncio.sleep(max(0.0, min(pause, self.deadline - time.time())))
-        return {"reason": "deadline", "detail": seen, "value": {}}
+        return Sighting(False, seen).event("deadline")

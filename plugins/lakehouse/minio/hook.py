@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ _DEFAULTS: dict[str, Any] = {
     "read_timeout": 60,
     "retries": {"mode": "standard", "max_attempts": 4},
     "max_pool_connections": 32,
+    "signature_version": "s3v4",  # boto3 signs links by an older one by default, which rclone refuses
 }
 _REFUSED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "Forbidden"})
 _DELETE_LIMIT = 1000  # keys in one DeleteObjects request, by S3's API
@@ -30,11 +33,12 @@ _TRANSFER = TransferConfig(multipart_threshold=64 << 20, multipart_chunksize=64 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object of a listing. `size` in bytes; `etag` without quotes."""
+    """One object of a listing. `size` in bytes; `etag` without quotes; `modified` as the server says it."""
 
     key: str
     size: int
     etag: str
+    modified: datetime | None = None
 
 
 class ObjectStoreHook(S3Hook):
@@ -89,14 +93,31 @@ class ObjectStoreHook(S3Hook):
 
         :raises StoreUnreachable: no answer, or the keys are refused.
         """
-        found: list[StoredObject] = []
+        return sorted(self.iter_objects(bucket, prefix), key=lambda item: item.key)
+
+    def iter_objects(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below `prefix` page by page, for listings that are too long to hold.
+
+        :raises StoreUnreachable: no answer, or the keys are refused.
+        """
         with self._answers() as client:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                found += [
-                    StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'))
-                    for item in page.get("Contents", [])
-                ]
-        return sorted(found, key=lambda item: item.key)
+                for item in page.get("Contents", []):
+                    etag = item["ETag"].strip('"')
+                    yield StoredObject(item["Key"], item["Size"], etag, item.get("LastModified"))
+
+    def server_time(self, bucket: str) -> datetime:
+        """The server's clock, by which ages are told; this worker's where the server does not say."""
+        with self._answers() as client:
+            answer = client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        said = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
+        return parsedate_to_datetime(said) if said else datetime.now(UTC)
+
+    def link(self, bucket: str, key: str, seconds: int) -> str:
+        """A link by which anybody can download the object for some seconds (at most 7 days). Never log it."""
+        with self._answers() as client:
+            params = {"Bucket": bucket, "Key": key}
+            return str(client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds))
 
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket is there."""

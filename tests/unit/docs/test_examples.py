@@ -46,11 +46,8 @@ def test_it_is_one_short_dag_with_a_story(file: Path) -> None:
 def test_every_operator_is_in_an_example() -> None:
     known = set()
     for module in pkgutil.walk_packages(lakehouse.__path__, "lakehouse."):
-        if (
-            module.name.rpartition(".")[2] in ("operators", "sensors")
-            or ".operators." in module.name
-            or (".transfers." in module.name)
-        ):
+        room = module.name.split(".")
+        if "transfers" in room or "operators" in room or room[-1].endswith(("operators", "sensors")):
             for name, found in vars(importlib.import_module(module.name)).items():
                 if isinstance(found, type) and issubclass(found, BaseOperator) and found.__module__ == module.name:
                     known.add(name)

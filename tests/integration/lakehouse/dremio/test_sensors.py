@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
 
-from lakehouse.dremio import sensors as module
 from lakehouse.dremio.exceptions import DremioJobCanceled
 from lakehouse.dremio.sensors import DremioJobSensor, DremioReflectionSensor, DremioTableSensor
+from lakehouse.ops import waiting as module
 from tests.integration.lakehouse.dremio.test_reflections import run
 from tests.integration.lakehouse.dremio.test_sql_operator import slow_sql
 

@@ -9,7 +9,6 @@ import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 
 from lakehouse.dremio import looks, rest, triggers
-from lakehouse.dremio import sensors as module
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.exceptions import (
     DremioError,
@@ -22,6 +21,7 @@ from lakehouse.dremio.looks import JobDone, ReflectionsAvailable, TableFresh, du
 from lakehouse.dremio.quoting import literal
 from lakehouse.dremio.sensors import DremioJobSensor, DremioReflectionSensor, DremioTableSensor
 from lakehouse.dremio.triggers import DremioWatchTrigger
+from lakehouse.ops import waiting as module
 
 TABLE = "/api/v3/catalog/by-path/lake/orders"
 DATASET = {"id": "d1", "entityType": "dataset", "type": "PHYSICAL_DATASET"}
@@ -342,7 +342,7 @@ def test_a_server_that_stayed_away_is_named(make, task_context):
 
 @pytest.mark.parametrize("event", [None, "done", {"reason": "weird"}])
 def test_an_unknown_event_is_refused(make, task_context, event):
-    with pytest.raises(DremioError, match="wait was woken by an unknown event"):
+    with pytest.raises(RuntimeError, match="wait was woken by an unknown event"):
         make(DremioJobSensor, job_id="9").resume(task_context, event)
 
 
