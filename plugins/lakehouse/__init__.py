@@ -4,4 +4,4 @@ One folder per service; a service's folder never imports another service's folde
 them share (run records, leases, the batch date), `transfers` what joins two of them.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
