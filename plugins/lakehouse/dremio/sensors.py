@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakehouse.dremio.exceptions import DremioError, DremioUnreachable
 from lakehouse.dremio.jobs import task_tags
@@ -143,6 +143,7 @@ class DremioTableSensor(_DremioSensor):
     """
 
     template_fields: Sequence[str] = ("table", "partition", "column", "newer_than", "dremio_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"partition": "json"}
 
     def __init__(
         self,

@@ -185,7 +185,8 @@ class MinioToDremioOperator(DremioSqlOperator):
         batch_column, batch = quoted([self.batch_column]), literal(plan["batch"])
         columns = ", ".join(quoted([name]) for name in plan["columns"])
         named = f" REGEX '.*part-{plan['attempt']}-.*'" if plan["attempt"] else ""
-        options = ", ".join(f"{name} {literal(value)}" for name, value in (self.copy_options or {}).items())
+        own = {"EXTRACT_HEADER": "true"} if plan["attempt"] and plan["format"] == "csv" else {}  # as it was written
+        options = ", ".join(f"{name} {literal(value)}" for name, value in (own | dict(self.copy_options or {})).items())
         absent = f"(SELECT COUNT(*) FROM {table} WHERE {batch_column} = {batch}) = 0"
         # a replaced batch is not deleted either before all rows are there
         whole = "" if plan["rows"] is None else f" AND (SELECT COUNT(*) FROM {staging}) = {plan['rows']}"

@@ -109,10 +109,12 @@ def test_a_query_that_fails_leaves_the_batch_as_it_was(store, lake, context_of):
     assert len(store.objects(BUCKET, before["folder"])) == 2
 
 
-@pytest.mark.parametrize("file_format", ["parquet", "csv"])
-def test_there_and_back_again(hook, store, lake, table, context_of, file_format):  # noqa: F811
-    name = f"kinds_{file_format}"
-    export(lake, KINDS, name, file_format=file_format).execute(context_of())
+@pytest.mark.parametrize(
+    ("file_format", "compression"), [("parquet", "zstd"), ("parquet", "snappy"), ("csv", "none"), ("csv", "gzip")]
+)
+def test_there_and_back_again(hook, store, lake, table, context_of, file_format, compression):  # noqa: F811
+    name = f"kinds_{file_format}_{compression}"
+    export(lake, KINDS, name, file_format=file_format, compression=compression).execute(context_of())
     hook.run_job(f"CREATE TABLE {table} AS SELECT k.*, CAST(NULL AS VARCHAR) AS _batch FROM ({KINDS}) AS k WHERE 1 = 0")
     assert run(load(lake, table, name), context_of(store=Store())) == {
         "table": table,

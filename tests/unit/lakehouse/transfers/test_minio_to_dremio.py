@@ -100,6 +100,14 @@ def test_without_a_manifest_everything_below_the_folder_is_loaded(make, dremio, 
     assert copy.endswith("batch=2026-11-24' FILE_FORMAT 'csv' (FIELD_DELIMITER ';', ON_ERROR 'abort')")
 
 
+def test_csv_of_a_manifest_is_read_with_the_header_that_it_was_written_with(make, dremio, store, task_context):
+    put_manifest(store, [Part("part-abc-00000.csv.gz", 5, 9)], "csv")
+    counts(dremio, 0, 5)
+    make().execute(task_context)
+    (copy,) = [sql for sql in dremio.statements() if sql.startswith("COPY")]
+    assert copy.endswith("REGEX '.*part-abc-.*' FILE_FORMAT 'csv' (EXTRACT_HEADER 'true')")
+
+
 def test_a_batch_without_rows_copies_nothing(make, dremio, store, task_context):
     put_manifest(store, [Part("part-abc-00000.parquet", 0, 9)])
     counts(dremio, 0)
