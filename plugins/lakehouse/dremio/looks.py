@@ -7,7 +7,7 @@ serialized with it.
 
 import asyncio
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -206,10 +206,13 @@ def parse(data: Mapping[str, Any]) -> Watch:
     return _KINDS[data["kind"]](**{key: value for key, value in data.items() if key != "kind"})
 
 
-def look(watch: Watch, rest: RestSession, until: float) -> Sighting:
+def look(
+    watch: Watch, rest: RestSession, until: float, started: Callable[[str], None] = lambda job_id: None
+) -> Sighting:
     """Look once from a worker.
 
     :param until: epoch seconds; a query that runs then is cancelled.
+    :param started: told the id of each query's job, for a kill.
     :raises LookGivenUp: time was over in the middle of it.
     :raises DremioError: what is watched can never come true, or the server does not answer.
     """
@@ -220,7 +223,8 @@ def look(watch: Watch, rest: RestSession, until: float) -> Sighting:
             if isinstance(step, Pause):
                 if time.time() + step.seconds > until:
                     if job_id is not None:
-                        rest.send(calls.cancel_job(job_id))
+                        with suppress(DremioError):  # best effort: it only reads
+                            rest.send(calls.cancel_job(job_id))
                     raise LookGivenUp
                 time.sleep(step.seconds)
                 step = next(steps)
@@ -230,7 +234,9 @@ def look(watch: Watch, rest: RestSession, until: float) -> Sighting:
             except DremioNotFound as error:
                 step = steps.throw(error)
             else:
-                job_id = answer["id"] if step.path == "sql" else job_id
+                if step.path == "sql":
+                    job_id = answer["id"]
+                    started(job_id)
                 step = steps.send(answer)
     except StopIteration as end:
         return cast(Sighting, end.value)

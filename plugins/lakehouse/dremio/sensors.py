@@ -30,6 +30,7 @@ class _DremioSensor(WaitingSensor):
     def __init__(self, *, dremio_conn_id: str = "dremio_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dremio_conn_id = dremio_conn_id
+        self._query: str | None = None
 
     @cached_property
     def hook(self) -> "DremioHook":
@@ -56,7 +57,18 @@ class _DremioSensor(WaitingSensor):
         """
         from lakehouse.dremio.looks import look
 
-        return look(self.watch(context), self.hook.rest, until)
+        try:
+            return look(self.watch(context), self.hook.rest, until, self._keep)
+        finally:
+            self._query = None
+
+    def on_kill(self) -> None:
+        """Cancel the query of the look; what is waited for is not this task's, and left alone."""
+        if self._query is not None:
+            self.hook.cancel_job(self._query)
+
+    def _keep(self, job_id: str) -> None:
+        self._query = job_id
 
     def trigger(self, context: "Context", deadline: float, seen: str) -> "BaseTrigger":
         """The trigger that goes on looking."""

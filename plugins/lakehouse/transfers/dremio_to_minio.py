@@ -49,7 +49,8 @@ class DremioToMinioOperator(BaseOperator):
     Returns (XCom) `{"bucket", "folder", "manifest", "batch", "attempt", "objects": int, "rows": int, "bytes": int}`;
     `folder` and `manifest` are keys.
 
-    Known limit: a reader that lists the folder, and does not read the manifest, may see two attempts for a moment.
+    Known limits: a reader that lists the folder, and does not read the manifest, may see two attempts for a moment; one
+    that reads the parts of the manifest before may find them removed, and has to read the manifest again.
 
     :param sql: one query, or the path of a `.sql` template (templated).
     :param bucket: bucket (templated).
@@ -123,11 +124,11 @@ class DremioToMinioOperator(BaseOperator):
                 self._export(
                     DremioHook(self.dremio_conn_id), store, context, place, attempt, ending, compression, parts
                 )
+                if lease is not None:
+                    lease.check()
             except BaseException:
                 self._take_back(store, place, attempt)
                 raise
-            if lease is not None:
-                lease.check()
             manifest = Manifest(batch, attempt, self.file_format, parts)
             # from here on nothing is taken back: a manifest whose answer was lost may be in force
             removed = commit(store, self.bucket, place, manifest)

@@ -229,6 +229,27 @@ def test_a_look_that_takes_too_long_is_cancelled_and_left_to_the_trigger(make, d
     assert dremio.sent("POST", "/api/v3/job/7/cancel") == [None]
 
 
+def test_a_kill_cancels_the_looks_query_and_nothing_else(make, dremio, task_context, monkeypatch):
+    monkeypatch.setattr(module, "WAIT_IN_WORKER", 5.0)
+    dremio.on("GET", TABLE, DATASET)
+    dremio.on("POST", "/api/v3/sql", {"id": "7"})
+    dremio.on("POST", "/api/v3/job/7/cancel", None)
+    dremio.on("GET", "/api/v3/job/9", {"jobState": "RUNNING"})
+    sensor = make(DremioTableSensor, table="lake.orders")
+
+    def killed(request):
+        sensor.on_kill()
+        return {"jobState": "CANCELED"}
+
+    dremio.on("GET", "/api/v3/job/7", killed)
+    with pytest.raises(DremioJobCanceled):
+        sensor.execute(task_context)
+    assert dremio.sent("POST", "/api/v3/job/7/cancel") == [None]
+    sensor.on_kill()
+    make(DremioJobSensor, job_id="9").on_kill()
+    assert len(dremio.sent("POST", "/api/v3/job/7/cancel")) == 1 and not dremio.sent("POST", "/api/v3/job/9/cancel")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
