@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import uuid
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +12,7 @@ from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.minio.hook import ObjectStoreHook
 from tests.integration.lakehouse.airbyte.test_sync import AIRBYTE, CONNECTION
+from tests.integration.lakehouse.test_examples import dremio_connection
 
 BUCKET = "datalake"
 
@@ -20,17 +20,8 @@ BUCKET = "datalake"
 @pytest.fixture(scope="module")
 def corner(reach, stack_connections, tmp_path_factory):
     """Name of everything that is declared here; removed afterwards."""
-    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
-    dremio = {
-        "conn_type": "dremio",
-        "host": rest.hostname,
-        "port": rest.port,
-        "login": reach["DREMIO_USERNAME"],
-        "password": reach["DREMIO_PASSWORD"],
-        "extra": {"flight_port": flight.port},
-    }
     patch = pytest.MonkeyPatch()
-    patch.setenv("AIRFLOW_CONN_DREMIO_DEFAULT", json.dumps(dremio))
+    patch.setenv("AIRFLOW_CONN_DREMIO_DEFAULT", json.dumps(dremio_connection(reach)))
     name = f"it_{uuid.uuid4().hex[:8]}"
     store, hook = ObjectStoreHook(), DremioHook()
     store.ensure_bucket(BUCKET)

@@ -27,20 +27,25 @@ print("RAN", sorted(states))
 """
 
 
+def dremio_connection(reach):
+    """Airflow's connection to the stack's Dremio."""
+    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
+    return {
+        "conn_type": "dremio",
+        "host": rest.hostname,
+        "port": rest.port,
+        "login": reach["DREMIO_USERNAME"],
+        "password": reach["DREMIO_PASSWORD"],
+        "extra": {"flight_port": flight.port},
+    }
+
+
 @pytest.fixture(scope="module")
 def airflow(reach, tmp_path_factory):
     """Environment of a small Airflow: SQLite, and the stack's services as its connections."""
     home = tmp_path_factory.mktemp("airflow")
-    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
     connections = {
-        "DREMIO_DEFAULT": {
-            "conn_type": "dremio",
-            "host": rest.hostname,
-            "port": rest.port,
-            "login": reach["DREMIO_USERNAME"],
-            "password": reach["DREMIO_PASSWORD"],
-            "extra": {"flight_port": flight.port},
-        },
+        "DREMIO_DEFAULT": dremio_connection(reach),
         "MINIO_DEFAULT": {
             "conn_type": "aws",
             "login": reach["AWS_ACCESS_KEY_ID"],

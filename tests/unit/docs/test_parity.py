@@ -20,7 +20,7 @@ def cells() -> Iterator[tuple[str, str, str]]:
             yield parts[0], parts[5], parts[6]
 
 
-@pytest.mark.parametrize(("feature", "ours", "shown"), cells(), ids=lambda value: value[:40])
+@pytest.mark.parametrize(("feature", "ours", "shown"), list(cells()), ids=lambda value: value[:40])
 def test_what_we_claim_is_shown_by_a_test(feature: str, ours: str, shown: str) -> None:
     named = re.findall(r"`(\w+)::(\w+)`", shown)
     assert bool(named) != ours.startswith("not yet"), f"{feature}: {ours}"

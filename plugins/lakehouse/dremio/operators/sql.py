@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -60,7 +61,8 @@ class DremioSqlOperator(BaseOperator):
         )
 
     Returns (XCom) `{"row_count": int | None, "statements": [{"job_id", "row_count", "accelerated_by"}]}`;
-    `row_count` is the last statement's, `accelerated_by` the ids of the reflections that answered it.
+    `row_count` is the last statement's, `accelerated_by` the ids of the reflections that answered it; with
+    `return_rows` also `"rows"`, the last statement's, as dicts.
 
     Known limit: a worker that dies between the submission and the storing of the job's id leaves a job that
     the retry does not know of. Statements should be idempotent where that matters.
@@ -72,6 +74,8 @@ class DremioSqlOperator(BaseOperator):
         otherwise the task fails as 'outcome unknown', without a retry. Default False.
     :param timeout: seconds allowed to each statement, then its job is cancelled. Default: no limit.
     :param deferrable: wait in the triggerer. Default True.
+    :param return_rows: return the last statement's rows, if there are at most so many; more fail the task, without a
+        retry. Default 0: none. For results of any size there is DremioToMinioOperator.
     """
 
     template_fields: Sequence[str] = ("sql", "dremio_conn_id")
@@ -88,10 +92,12 @@ class DremioSqlOperator(BaseOperator):
         idempotent: bool = False,
         timeout: float | None = None,
         deferrable: bool = True,
+        return_rows: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sql = sql
+        self.return_rows = return_rows
         self.dremio_conn_id = dremio_conn_id
         self.idempotent = idempotent
         self.timeout = timeout
@@ -110,7 +116,8 @@ class DremioSqlOperator(BaseOperator):
 
         :raises DremioJobFailed, DremioJobCanceled: a job did not complete; has Dremio's text.
         :raises DremioTimeout: a statement exceeded `timeout`.
-        :raises AirflowFailException: the outcome of a submission is unknown; not retried.
+        :raises AirflowFailException: the outcome of a submission is unknown, or there are more rows than may be
+            returned; not retried.
         """
         statements = split_statements(self.sql)
         if not statements:
@@ -144,7 +151,18 @@ class DremioSqlOperator(BaseOperator):
             self._store(context, None)
             raise AirflowFailException(str(error)) from error  # a retry would send the statement blindly
         self._store(context, None)
-        return {"row_count": progress.done[-1]["row_count"], "statements": progress.done}
+        result = {"row_count": progress.done[-1]["row_count"], "statements": progress.done}
+        return result | {"rows": self._rows(progress.done[-1]["job_id"])} if self.return_rows else result
+
+    def _rows(self, job_id: str) -> list[dict[str, Any]]:
+        """The last statement's rows, if they are few enough for an XCom."""
+        rows = list(islice(self.hook.iter_rows(job_id), self.return_rows + 1))
+        if len(rows) <= self.return_rows:
+            return rows
+        raise AirflowFailException(
+            f"Task {self.task_id}: the result of Dremio job {job_id} has more than return_rows={self.return_rows} rows."
+            " An XCom is for few: write the result to objects with DremioToMinioOperator, or aggregate it in SQL."
+        )
 
     def _run_statement(self, context: "Context", sql: str, progress: _Progress) -> None:
         if progress.job_id is None:

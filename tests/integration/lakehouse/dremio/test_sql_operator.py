@@ -42,6 +42,11 @@ def test_statements_run_in_order_and_rows_are_counted(hook, lake, context_of):
         hook.run_job(f"DROP TABLE IF EXISTS {table}")
 
 
+def test_few_rows_are_returned(context_of):
+    operator = DremioSqlOperator(task_id="it", sql="SELECT x FROM (VALUES (1),(2)) AS t(x) ORDER BY x", return_rows=2)
+    assert operator.execute(context_of(store=Store()))["rows"] == [{"x": 1}, {"x": 2}]
+
+
 def test_a_long_job_is_deferred_awaited_by_the_trigger_and_picked_up(context_of, monkeypatch):
     monkeypatch.setattr(module, "WAIT_IN_WORKER", 0.0)
     operator = DremioSqlOperator(task_id="it", sql=slow_sql(8))

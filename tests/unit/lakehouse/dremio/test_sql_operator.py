@@ -44,6 +44,18 @@ def test_the_comment_and_the_link_are_there_before_the_job_ends(make, dremio, ta
     assert task_context["ti"].pushed == {"_link_DremioJobLink": "http://dremio.test:9047/job/9"}
 
 
+def test_few_rows_are_returned_and_none_by_default(make, dremio, task_context):
+    dremio.on_sql(lambda sql: {"rowCount": 2, "rows": [{"id": 1}, {"id": 2}]})
+    assert make(return_rows=2).execute(task_context)["rows"] == [{"id": 1}, {"id": 2}]
+    assert "rows" not in make().execute(task_context)
+
+
+def test_more_rows_than_fit_an_xcom_fail_and_point_to_the_transfer(make, dremio, task_context):
+    dremio.on_sql(lambda sql: {"rowCount": 2, "rows": [{"id": 1}, {"id": 2}]})
+    with pytest.raises(AirflowFailException, match=r"more than return_rows=1 rows.*DremioToMinioOperator"):
+        make(return_rows=1).execute(task_context)
+
+
 def test_a_long_job_is_deferred_and_picked_up(make, dremio, task_context):
     dremio.on("POST", "/api/v3/sql", {"id": "9"})
     dremio.on("GET", "/api/v3/job/9", {"jobState": "RUNNING"}, {"jobState": "COMPLETED", "rowCount": 4})
