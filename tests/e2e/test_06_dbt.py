@@ -1,4 +1,4 @@
-"""dbt-dremio as it is from its package, on the running stack's Dremio."""
+"""dbt-dremio as it is from its package, on the running stack's Dremio and the tables that a batch has made."""
 
 import subprocess
 import sys
@@ -14,15 +14,18 @@ from dbt.adapters.dremio.credentials import DremioCredentials
 
 from lakehouse.dbt.manifest import NAMES
 from lakehouse.dbt.statements import Statements, watched
+from tests.e2e.conftest import FirstRun
 
-PROJECT = Path(__file__).resolve().parents[3] / "include" / "dbt"
+PROJECT = Path(__file__).resolve().parents[2] / "include" / "dbt"
 ENDLESS = (
     "select count(*) from datalake.silver.int_orders_enriched a, datalake.silver.int_orders_enriched b,"
     " datalake.silver.int_orders_enriched c where a.amount + b.amount + c.amount > 3"
 )
 
 
-def test_the_models_unit_tests_pass_from_a_shell(reach: dict[str, str], tmp_path: Path) -> None:
+def test_the_models_unit_tests_pass_from_a_shell(
+    reach: dict[str, str], tmp_path: Path, first_run: FirstRun
+) -> None:
     """With the profile for a shell, which reads the variables that `make env` prints."""
     command = [str(Path(sys.executable).with_name("dbt")), "test", "--select", "test_type:unit", "--no-use-colors"]
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
@@ -50,7 +53,7 @@ def handle(reach: dict[str, str]) -> DremioHandle:
     return DremioHandle(ParametersBuilder.build(credentials).get_parameters())
 
 
-def test_a_killed_task_leaves_no_job_on_dremio(handle: DremioHandle) -> None:
+def test_a_killed_task_leaves_no_job_on_dremio(handle: DremioHandle, first_run: FirstRun) -> None:
     statements, errors = Statements(), []
 
     def run() -> None:
