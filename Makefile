@@ -16,7 +16,7 @@ help: ## list the targets
 install: ## the Python environments (.venv, .venv-embedded, .venv-superset), from the pinned locks
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install
 
-install-dev: install ## and what the tests and linters need
+install-dev: ## the same, and what the tests and linters need
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install dev
 
 up: install ## start everything, apply include/pipelines/, run the newest daily batch

@@ -32,6 +32,7 @@ from embedded.stack.processes import (
 console = Console(highlight=False)
 DAILY = "daily_batch"
 SETUP = "platform_setup"
+CHANGES_SHOWN = 4  # of each service's; the run's logs in Airflow have all of them
 
 
 def main() -> int:
@@ -213,8 +214,12 @@ def _apply_declared_state(client: airflow.AirflowApi, settings: Settings) -> Non
         raise StackError(f"{SETUP} failed at {', '.join(failed)}: see {url}")
     entry = f"/dags/{SETUP}/dagRuns/{run_id}/taskInstances/summary/xcomEntries/return_value?deserialize=true"
     changes = client.call("GET", entry)["value"]
-    changed = [f"{part}: {'; '.join(names)}" for part, names in changes.items() if names]
-    console.print("Changed " + " · ".join(changed) if changed else "Nothing changed.", markup=False)
+    if not any(changes.values()):
+        console.print("Nothing changed.")
+    for part, names in changes.items():
+        if names:
+            more = f"; and {len(names) - CHANGES_SHOWN} more" if len(names) > CHANGES_SHOWN else ""
+            console.print(f"  {part}, {len(names)} changes: {'; '.join(names[:CHANGES_SHOWN])}{more}", markup=False)
 
 
 def _finish(settings: Settings, dag_id: str, run_id: str, state: str) -> int:

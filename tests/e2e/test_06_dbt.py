@@ -23,9 +23,7 @@ ENDLESS = (
 )
 
 
-def test_the_models_unit_tests_pass_from_a_shell(
-    reach: dict[str, str], tmp_path: Path, first_run: FirstRun
-) -> None:
+def test_the_models_unit_tests_pass_from_a_shell(reach: dict[str, str], tmp_path: Path, first_run: FirstRun) -> None:
     """With the profile for a shell, which reads the variables that `make env` prints."""
     command = [str(Path(sys.executable).with_name("dbt")), "test", "--select", "test_type:unit", "--no-use-colors"]
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
