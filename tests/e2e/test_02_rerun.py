@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from tests.e2e.conftest import FirstRun
-from tests.e2e.lakehouse_instance import Airflow, Dremio, Reader
+from tests.e2e.lakehouse_instance import DAG, RUN_SECONDS, Airflow, Dremio, Reader
 
 
 @pytest.mark.parametrize("group", ["marts"])
@@ -18,14 +18,14 @@ def test_clearing_a_green_group_gives_the_same(
         airflow.clear_group(first_run.run_id, group)
         assert airflow.wait(first_run.run_id) == "success"
     assert dremio.snapshot() == first_run.marts
-    assert reader.problems == [] and reader.polls > 10
+    reader.assert_saw_one_release()
 
 
 def test_the_whole_day_again_gives_the_same(airflow: Airflow, dremio: Dremio, first_run: FirstRun) -> None:
     with Reader(dremio) as reader:
         assert airflow.wait(airflow.trigger(first_run.day)) == "success"
     assert dremio.snapshot() == first_run.marts
-    assert reader.problems == []
+    reader.assert_saw_one_release()
 
 
 @pytest.mark.chaos
@@ -34,6 +34,20 @@ def test_days_out_of_order_give_the_same(airflow: Airflow, dremio: Dremio, first
     for back in (1, 3, 2):
         day = newest - datetime.timedelta(days=back)
         assert airflow.wait(airflow.trigger(day.isoformat())) == "success"
+    assert dremio.snapshot() == first_run.marts
+
+
+@pytest.mark.chaos
+def test_a_backfill_of_three_days_gives_the_same(airflow: Airflow, dremio: Dremio, first_run: FirstRun) -> None:
+    """Airflow's own backfill, newest day first; a run at 01:00 is for the day before."""
+    newest = datetime.date.fromisoformat(first_run.day)
+    due = [f"{newest - datetime.timedelta(days=back)}T01:00:00Z" for back in (2, 0)]
+    body = {"dag_id": DAG, "from_date": due[0], "to_date": due[1], "run_backwards": True, "max_active_runs": 1}
+    airflow.call("POST", "/backfills", json=body | {"reprocess_behavior": "completed", "dag_run_conf": {}})
+    made = [run["dag_run_id"] for run in airflow.runs() if run["run_type"] == "backfill"]
+    assert len(made) == 3
+    for run_id in made:
+        assert airflow.wait(run_id, seconds=3 * RUN_SECONDS) == "success"
     assert dremio.snapshot() == first_run.marts
 
 
@@ -50,4 +64,4 @@ def test_clearing_any_green_group_gives_the_same(
         airflow.clear_group(run_id, group)
         assert airflow.wait(run_id) == "success"
     assert dremio.snapshot() == first_run.marts
-    assert reader.problems == []
+    reader.assert_saw_one_release()
