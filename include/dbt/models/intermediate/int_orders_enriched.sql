@@ -46,6 +46,34 @@ item_totals as (
 
 ),
 
+item_versions as (
+
+    select
+        order_id,
+        lead(order_id) over (
+            partition by order_item_id
+            order by updated_at, _airbyte_extracted_at, _airbyte_raw_id
+        ) as next_order_id,
+        lead(_airbyte_extracted_at) over (
+            partition by order_item_id
+            order by updated_at, _airbyte_extracted_at, _airbyte_raw_id
+        ) as next_extracted_at
+
+    from {{ source('postgres', 'order_items') }}
+    where order_item_id is not null
+
+),
+
+moved_items as (
+
+    -- an order that lost an item has changed too, though nothing of its own was read again
+    select order_id, max(next_extracted_at) as _extracted_at
+    from item_versions
+    where next_order_id <> order_id
+    group by order_id
+
+),
+
 joined as (
 
     select
@@ -62,16 +90,19 @@ joined as (
         cast(coalesce(item_totals.items_amount, 0) as decimal(12, 2)) as items_amount,
 
         orders.updated_at,
-        case
-            when item_totals._extracted_at > orders._extracted_at then item_totals._extracted_at
-            else orders._extracted_at
-        end as _extracted_at
+        greatest(
+            orders._extracted_at,
+            coalesce(item_totals._extracted_at, orders._extracted_at),
+            coalesce(moved_items._extracted_at, orders._extracted_at)
+        ) as _extracted_at
 
     from orders
     left join item_totals
         on orders.order_id = item_totals.order_id
     left join lead_items
         on orders.order_id = lead_items.order_id
+    left join moved_items
+        on orders.order_id = moved_items.order_id
 
 )
 
