@@ -166,11 +166,12 @@ class Dremio:
 
     def snapshot(self) -> dict[str, tuple[int, str]]:
         """For every view of `gold`: how many rows, and a digest of all of them, whatever their order."""
-        found = {}
-        for view in self.views():
-            rows = sorted(repr(row) for row in self.rows(f'SELECT * FROM gold."{view}"'))
-            found[view] = (len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest())
-        return found
+        return {view: self.digest(f'gold."{view}"') for view in self.views()}
+
+    def digest(self, dataset: str) -> tuple[int, str]:
+        """How many rows a table or view has, and a digest of all of them, whatever their order."""
+        rows = sorted(repr(row) for row in self.rows(f"SELECT * FROM {dataset}"))
+        return len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 @dataclass
@@ -236,6 +237,15 @@ def shop(reach: dict[str, str], *statements: str) -> None:
     with psycopg2.connect(reach["SHOP_DB_URL"]) as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+
+
+def next_change(table: str) -> str:
+    """SQL for the `updated_at` of a change to the demo's source: after every other, and before the next day's rows.
+
+    The demo stamps a day's rows within that day, so now() may be ahead of them: an incremental sync that has read
+    such a change never reads what is stamped before it.
+    """
+    return f"(SELECT max(updated_at) + interval '1 millisecond' FROM {table})"
 
 
 def pid_of(service: str) -> int:
