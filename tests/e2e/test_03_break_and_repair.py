@@ -73,8 +73,8 @@ def test_a_failing_data_test_keeps_the_last_release(
         # The repair is a newer version of each row: what was received is never taken back.
         shop(
             reach,
-            f"UPDATE orders SET customer_id = saved.customer_id, updated_at = {next_change('orders')} FROM demo.saved_orders saved "
-            "WHERE orders.order_id = saved.order_id",
+            f"UPDATE orders SET customer_id = saved.customer_id, updated_at = {next_change('orders')} "
+            "FROM demo.saved_orders saved WHERE orders.order_id = saved.order_id",
             "DROP TABLE demo.saved_orders",
         )
     airflow.clear_group(run_id, "extract")

@@ -60,7 +60,8 @@ def test_merged_day_by_day_equals_built_from_nothing(
         shop(
             reach,
             "UPDATE order_items SET order_id = (SELECT min(order_id) FROM orders), "
-            f"updated_at = {next_change('order_items')} WHERE order_item_id = (SELECT max(order_item_id) FROM order_items WHERE order_id IN "
+            f"updated_at = {next_change('order_items')} "
+            "WHERE order_item_id = (SELECT max(order_item_id) FROM order_items WHERE order_id IN "
             "(SELECT order_id FROM order_items GROUP BY order_id HAVING count(*) > 1))",
         )
         with Reader(dremio) as reader:
@@ -107,7 +108,8 @@ def test_a_column_that_comes_and_goes_at_the_source(
         shop(
             reach,
             "ALTER TABLE orders ADD COLUMN IF NOT EXISTS coupon text",
-            f"UPDATE orders SET updated_at = {next_change('orders')} WHERE order_id = (SELECT max(order_id) FROM orders)",
+            f"UPDATE orders SET updated_at = {next_change('orders')} "
+            "WHERE order_id = (SELECT max(order_id) FROM orders)",
         )
     airflow.clear_failed(run_id)
     state = airflow.wait(run_id)
