@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from embedded.settings import Settings
@@ -74,7 +75,7 @@ def _print_quarantined(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("dataset", "reason", title="Quarantined", title_justify="left")
     table.add_column("rows", justify="right")
     for row in sorted(rows, key=lambda each: (each["dataset"], each["reason"])):
-        table.add_row(row["dataset"], row["reason"], f"{row['rows']:,}")
+        table.add_row(row["dataset"], escape(row["reason"]), f"{row['rows']:,}")
     console.print(table)
 
 
@@ -108,5 +109,6 @@ def _print_groups(console: Console, groups: list[dict[str, Any]]) -> None:
     console.print(table)
     for group in groups:
         if group.get("error"):
-            console.print(f"[red]{group['group']}[/]: {group['error']}", highlight=False)
-            console.print(f"    what to do: {group.get('remedy') or 'see the task log in Airflow'}", highlight=False)
+            console.print(f"[red]{group['group']}[/]: {escape(group['error'])}", highlight=False)
+            remedy = group.get("remedy") or "see the task log in Airflow"
+            console.print(f"    what to do: {escape(remedy)}", highlight=False)
