@@ -1,4 +1,6 @@
-"""The real invoice files (or generated ones in their place), dropped into the inbox: every line is accounted for, and the figures agree with DuckDB's."""
+"""The real invoice files (or generated ones in their place), dropped into the inbox: every line is accounted for, and
+the figures agree with DuckDB's.
+"""
 
 from __future__ import annotations
 
