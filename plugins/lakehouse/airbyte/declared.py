@@ -71,8 +71,8 @@ class Stream(Declared):
     """A stream of a connection.
 
     :ivar batch_date: the column, `file_name` or `snapshot` that tells a row's day.
-    :ivar dropped_columns: columns that the source had and is to lack from now on: newer rows have null there.
-        Publishing fails at any other column that is gone.
+    :ivar dropped_columns: columns that the source had and is to lack from now on: newer rows have null there, and
+        rows whose value Airbyte could not deliver. Publishing fails at any other column that is gone or altered.
     """
 
     name: str

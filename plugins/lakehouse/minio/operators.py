@@ -70,8 +70,8 @@ class PublishOperator(BaseOperator):
     A stream that has landed nothing but whose columns are known gets an object without rows, so that it can be
     queried.
 
-    A new column is followed: older rows have null there. A changed type that would lose values, and a column
-    that the newest rows lack, fail by name before anything is changed.
+    A new column is followed: older rows have null there. A changed type that would lose values, a column that the
+    newest rows lack, and values that Airbyte could not deliver as they were, fail by name before anything is changed.
 
     Returns `{"rows": {stream: rows}, "streams": [Published as a dict, ...]}`; records the rows per stream of the
     stages landing and bronze.

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 
 from lakehouse.minio.batch_date import BatchDate
 from lakehouse.minio.dropped import lost_columns
-from lakehouse.minio.exceptions import ColumnDropped, PublishError
+from lakehouse.minio.exceptions import ColumnDropped, PublishError, ValuesAltered
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.landing import LandingIndex, LandingObject, inspect
-from lakehouse.minio.partitions import Slice, desired, empty_name, superseded
+from lakehouse.minio.partitions import Slice, current, desired, empty_name, superseded
 from lakehouse.minio.slicing import cut, write_empty
 from lakehouse.minio.unify import unified
 from lakehouse.ops.lease import Lease
@@ -68,7 +68,8 @@ class Stream:
     :ivar columns: name -> string, integer, number, boolean, date or timestamp: what a stream is published with
         as long as nothing has landed, so that it can be queried. Once something has, its own schema counts.
         With neither, nothing is published: a table without the columns that its readers name is worse than none.
-    :ivar dropped_columns: columns that the source had and may lack from now on: null in the rows without them.
+    :ivar dropped_columns: columns that the source had and may lack from now on: null in the rows without them,
+        and where Airbyte could not deliver the value.
     """
 
     name: str
@@ -128,6 +129,8 @@ class StreamPublisher:
         :param batch: day of the run (YYYY-MM-DD), for snapshots and for streams without data.
         :raises ColumnDropped: the newest rows lack a column that older objects had and that is not declared as
             dropped. Nothing was changed.
+        :raises ValuesAltered: Airbyte put null (or a shortened value) in the place of one that it could not deliver.
+            Nothing was changed.
         :raises PublishError: the data cannot be published (a changed type, no column for the day, not Parquet).
         :raises StoreUnreachable: the object store does not answer.
         :raises LeaseLost: another try of the task has taken over.
@@ -144,6 +147,7 @@ class StreamPublisher:
         target = f"{self._published}/{stream.name}/"
         objects, past, fetched = self._landed(stream, rule, folder)
         self._refuse_dropped(stream, objects, past)
+        self._refuse_altered(stream, current(objects, rule))
         present = {item.key.removeprefix(target): item for item in self._store.objects(self._bucket, target)}
         schema = self._schema(stream, objects)
         slices = desired(objects, schema, rule, batch)
@@ -209,6 +213,12 @@ class StreamPublisher:
                 len(keys),
                 keys[-1],
             )
+
+    def _refuse_altered(self, stream: Stream, objects: Sequence[LandingObject]) -> None:
+        for item in objects:
+            altered = {name: what for name, what in item.changes.items() if name not in stream.dropped_columns}
+            if altered:
+                raise ValuesAltered(stream.name, altered, item.key, self._published.rpartition("/")[2])
 
     def _fetch(self, stream: Stream, key: str, folder: Path) -> Path:
         self._stop_if_told(stream)
