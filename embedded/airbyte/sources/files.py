@@ -19,6 +19,7 @@ from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.object_store import explained, s3_client
 from embedded.airbyte.sources.csv_lines import Dialect, Parsed, parse
+from embedded.airbyte.worker.parquet import AIRBYTE_FIELDS
 
 if TYPE_CHECKING:
     from embedded.airbyte.worker.delivery import Delivery
@@ -28,6 +29,7 @@ MODIFIED = "_ab_source_file_last_modified"
 LINE = "line_number"
 QUOTES = '"'  # some servers put them around an ETag in one answer and not in another
 TEXT = {"type": "string"}
+RESERVED = [URL, MODIFIED, LINE, *(field.name for field in AIRBYTE_FIELDS)]
 REJECTED_SCHEMA = pa.schema(
     [(URL, pa.string()), (MODIFIED, pa.string()), (LINE, pa.int64()), ("line", pa.string()), ("reason", pa.string())]
 )
@@ -136,7 +138,7 @@ class FileSource:
         delivery: "Delivery",
     ) -> None:
         delivery.raw(f"{stream.name}/{file.key.removeprefix(ours.prefix)}", body)
-        parsed = parse(body, ours.dialect, ours.columns or [])
+        parsed = parse(body, ours.dialect, ours.columns or [], RESERVED)
         if parsed.rejected and rejects is None:
             first = parsed.rejected[0]
             raise SyncFailure(

@@ -70,12 +70,15 @@ class Stream:
         With neither, nothing is published: a table without the columns that its readers name is worse than none.
     :ivar dropped_columns: columns that the source had and may lack from now on: null in the rows without them,
         and where Airbyte could not deliver the value.
+    :ivar required_columns: the columns whose loss counts. None means all: a table that lacks a column has lost it. A
+        file's header says nothing of other files, so of files those count that the stream's schema names.
     """
 
     name: str
     batch_date: str
     columns: Mapping[str, str] = field(default_factory=dict)
     dropped_columns: Sequence[str] = ()
+    required_columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ class StreamPublisher:
         return objects, [item for key, item in known.items() if key not in there], fetched
 
     def _refuse_dropped(self, stream: Stream, objects: Sequence[LandingObject], past: Sequence[LandingObject]) -> None:
-        lost, newest = lost_columns(objects, past, stream.dropped_columns)
+        lost, newest = lost_columns(objects, past, stream.dropped_columns, stream.required_columns)
         gone = [column for column, keys in lost.items() if keys[-1] == newest]
         if gone:
             raise ColumnDropped(stream.name, gone, newest, self._published.rpartition("/")[2])

@@ -104,6 +104,31 @@ def test_only_new_and_replaced_files_are_read(inbox: Inbox, lake: Lake) -> None:
             id="missing column",
         ),
         pytest.param(
+            b"InvoiceNo,Description,Price,Price\n1,a,2,3\n",
+            0,
+            [(0, "", "the header has Price more than once")],
+            id="a name twice",
+        ),
+        pytest.param(
+            b"InvoiceNo,,Description,Price\n1,2,a,3\n",
+            0,
+            [(0, "", "the header has no name for column 2")],
+            id="a column without a name",
+        ),
+        pytest.param(
+            b"InvoiceNo,Description,Price,line_number\n1,a,2,3\n",
+            0,
+            [
+                (
+                    *(0, ""),
+                    "the header has line_number: in the lake it would have the name of line_number, which the reader "
+                    "adds itself",
+                )
+            ],
+            id="a name that the reader uses",
+        ),
+        pytest.param(b"InvoiceNo,Description,Price,\n1,red,1,\n", 1, [], id="a comma at the end"),
+        pytest.param(
             b"InvoiceNo,Description,Price\n1,red\n2,blue,1\n3,a,b,c\n\n",
             1,
             [
