@@ -5,6 +5,7 @@ remembers). Lines that do not parse go to the stream that the connection names i
 without one they fail the sync, because nothing may be lost unsaid.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -137,7 +138,8 @@ class FileSource:
         rejects: str | None,
         delivery: "Delivery",
     ) -> None:
-        delivery.raw(f"{stream.name}/{file.key.removeprefix(ours.prefix)}", body)
+        name = file.key.removeprefix(ours.prefix)
+        delivery.raw_version(f"{stream.name}/{name}", f"{stream.name}/{_version(file, body)}/{name}", body)
         parsed = parse(body, ours.dialect, ours.columns or [], RESERVED)
         if parsed.rejected and rejects is None:
             first = parsed.rejected[0]
@@ -278,6 +280,12 @@ def _rejected(file: _File, parsed: Parsed) -> pa.Table:
         ],
         schema=REJECTED_SCHEMA,
     )
+
+
+def _version(file: _File, body: bytes) -> str:
+    """The folder of a later version of a file: when it came, and what it is where two came within a second."""
+    digest = hashlib.sha256(body).hexdigest()[:8]
+    return f"timestamp={datetime.fromisoformat(file.modified):%Y%m%d_%H%M%S}_{digest}"
 
 
 def _time(at: datetime) -> str:

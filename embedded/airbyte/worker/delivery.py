@@ -107,7 +107,25 @@ class Delivery:
     def raw(self, path: str, body: bytes) -> None:
         """Keep something of the source as it came, where the connection asks for that."""
         if self._raw_path:
-            self._destination.put(f"{self._raw_path.strip('/')}/{path}", body)
+            self._destination.put(self._raw_key(path), body)
+
+    def raw_version(self, path: str, later: str, body: bytes) -> None:
+        """Keep a version of something that the source may replace, where the connection asks for that.
+
+        The first version stays at `path` for good; another is kept at `later`, which tells the versions apart.
+        Keeping a version again changes nothing.
+        """
+        if not self._raw_path:
+            return
+        first = self._destination.get(self._raw_key(path))
+        if first is None:
+            self.raw(path, body)
+        elif first != body:
+            self.raw(later, body)
+
+    def _raw_key(self, path: str) -> str:
+        assert self._raw_path is not None
+        return f"{self._raw_path.strip('/')}/{path}"
 
     def checkpoint(self, stream: str, state: dict[str, Any], beside: str | None = None) -> None:
         """Make all rows of the stream durable, then store the state that covers them.
