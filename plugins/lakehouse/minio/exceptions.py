@@ -1,5 +1,7 @@
 """What can go wrong with the object store and with publishing, as types with attributes."""
 
+from collections.abc import Mapping
+
 
 class ObjectStoreError(Exception):
     """Base of everything this package raises about the object store."""
@@ -62,6 +64,24 @@ class ColumnDropped(PublishError):
             f"rows that were read meanwhile stay null there until the stream is cleared in Airbyte (a reset) and "
             f"read again. If {they} went for good, list {they} under dropped_columns of stream {stream} in "
             f"include/pipelines/connections/{source}.yaml: newer rows then have null there on purpose.",
+        )
+
+
+class ValuesAltered(PublishError):
+    """Airbyte could not deliver values as the source sent them, and nobody said that this is to be so."""
+
+    def __init__(self, stream: str, altered: Mapping[str, str], key: str, source: str) -> None:
+        self.altered, self.key = dict(altered), key
+        them = "the column" if len(altered) == 1 else "the columns"
+        columns = "; ".join(f"column {name!r}: {what}" for name, what in altered.items())
+        super().__init__(
+            stream,
+            f"{key} has values that are not as the source sent them: {columns}",
+            f"Nothing was published. See what the source sends (what is kept under raw_path has it), then correct it "
+            f"there or give {them} a type that fits (of a low-code source: in its manifest under "
+            f"include/pipelines/connectors, then run platform_setup), and clear the stream in Airbyte (a reset) and "
+            f"sync it again. If such values may be null from now on, list {them} under dropped_columns of stream "
+            f"{stream} in include/pipelines/connections/{source}.yaml.",
         )
 
 

@@ -70,15 +70,16 @@ class PublishOperator(BaseOperator):
     A stream that has landed nothing but whose columns are known gets an object without rows, so that it can be
     queried.
 
-    A new column is followed: older rows have null there. A changed type that would lose values, and a column
-    that the newest rows lack, fail by name before anything is changed.
+    A new column is followed: older rows have null there. A changed type that would lose values, a column that the
+    newest rows lack, and values that Airbyte could not deliver as they were, fail by name before anything is changed.
 
     Returns `{"rows": {stream: rows}, "streams": [Published as a dict, ...]}`; records the rows per stream of the
     stages landing and bronze.
 
     :param source: name of the source, the `<s>` of `bronze/landing/source=<s>` and `bronze/<s>`.
     :param streams: one mapping per stream with `name`, `batch_date` (a column, `file_name` or `snapshot`) and
-        optionally `columns` and `dropped_columns` (see `lakehouse.minio.publish.Stream`) (templated).
+        optionally `columns`, `dropped_columns` and `required_columns` (see `lakehouse.minio.publish.Stream`)
+        (templated).
     :param columns: stream -> columns, for streams that name none themselves: what AirbyteSyncOperator returns
         under this name (templated).
     :param bucket: bucket of the lake (templated).

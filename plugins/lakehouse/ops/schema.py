@@ -3,7 +3,7 @@
 from lakehouse.ops.database import connect
 
 # Raised with every change of _TABLES, which are statements that may run again on a database that has them.
-VERSION = 3
+VERSION = 5
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pipeline_run (
@@ -79,6 +79,7 @@ CREATE TABLE landing_object (
     generation bigint NOT NULL,
     copyable boolean NOT NULL,
     arrow_schema bytea NOT NULL,
+    changes jsonb NOT NULL,
     PRIMARY KEY (bucket, key, batch_column)
 );
 CREATE TABLE IF NOT EXISTS dbt_run_history (

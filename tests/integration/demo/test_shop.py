@@ -132,6 +132,21 @@ def test_own_files_take_the_place_of_the_generated_ones_for_good(demo: Demo, tmp
     assert inbox_of(demo) == files
 
 
+def test_own_files_that_cannot_be_read_are_named_and_put_into_the_inbox_all_the_same(
+    demo: Demo, tmp_path: Path
+) -> None:
+    demo.run("load")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "good.csv").write_text(f"{HEADER}\n1,A,x,1,2010-12-01 08:26:00,1.0,,France\n")
+    (tmp_path / "wide.csv").write_bytes(f"{HEADER}\n".encode("utf-16"))
+    status, said = demo.run("load-files", str(tmp_path))
+    assert status == 0 and "3 files put" in said
+    warnings = [line for line in said.splitlines() if line.startswith("warning: ")]
+    assert [line.split(":")[1] for line in warnings] == [" empty.csv", " wide.csv"]
+    assert "published already stay in the lake" in said
+    assert set(inbox_of(demo)) == {"invoices/empty.csv", "invoices/good.csv", "invoices/wide.csv"}
+
+
 def test_what_is_wrong_is_said_in_one_line(demo: Demo) -> None:
     demo.environment["SHOP_DB_URL"] = "postgresql://shop:hidden-word@127.0.0.1:1/shop"
     status, said = demo.run("load")
