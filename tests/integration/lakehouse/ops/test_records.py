@@ -14,7 +14,7 @@ AT = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 
 
 def context(task_id="publish.shop", run_id="r"):
-    return {"ti": SimpleNamespace(dag_id="daily_batch", run_id=run_id, task_id=task_id, map_index=-1)}
+    return {"ti": SimpleNamespace(dag_id="daily_batch", run_id=run_id, task_id=task_id, map_index=-1, try_number=1)}
 
 
 def task_instance(task_id, *, try_number=1, run_id="r", start=AT, end=None, state="running"):
