@@ -11,9 +11,13 @@ from urllib.parse import quote
 
 import psycopg2
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
+from airflow.models.taskinstance import TaskInstance
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from lakehouse.ops import records, runs
 from lakehouse.ops.declarations import DeclarationError, load
@@ -64,7 +68,7 @@ def newest() -> HTMLResponse:
     response_class=HTMLResponse,
     dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
 )
-def run(dag_id: str, run_id: str) -> HTMLResponse:
+def run(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
     """One run: the failure first, then groups, rows, tests, reflections and charts."""
     if dag_id not in _DECLARATIONS:
         known = ", ".join(_DECLARATIONS)
@@ -74,19 +78,30 @@ def run(dag_id: str, run_id: str) -> HTMLResponse:
         row = runs.run_of(dag_id, run_id) or runs.run_of(dag_id, run_id.replace(" ", "+"))
         if row is None:
             return _page(run_id, "<p>Nothing is recorded about this run.</p>", status=404)
-        return _page(f"{dag_id} · batch {row['batch_date']}", _body(_summary(dag_id, row), row))
+        summary = _summary(dag_id, row, _states(session, dag_id, row["run_id"]))
+        return _page(f"{dag_id} · batch {row['batch_date']}", _body(summary, row))
     except psycopg2.Error as error:
         return _away(error)
     except DeclarationError as error:
         return _page(dag_id, _box("The groups of this DAG cannot be read.", str(error)), status=500)
 
 
-def _summary(dag_id: str, row: dict[str, Any]) -> dict[str, Any]:
+def _states(session: Session, dag_id: str, run_id: str) -> dict[str, str | None] | None:
+    """Task id -> Airflow's state, which knows of tasks that were cleared; None for a run that Airflow has deleted."""
+    found = session.execute(
+        select(TaskInstance.task_id, TaskInstance.state).where(
+            TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id
+        )
+    )
+    return {task_id: None if state is None else str(state) for task_id, state in found} or None
+
+
+def _summary(dag_id: str, row: dict[str, Any], states: dict[str, str | None] | None) -> dict[str, Any]:
     """The run as it stands now: also before its report has run, and after tasks were cleared."""
     run_id = row["run_id"]
     pipeline = load(_DECLARATIONS[dag_id], Pipeline)
-    state_of_groups = groups(pipeline, runs.tasks(dag_id, run_id))
-    facts, late = records.collect(dag_id, run_id), runs.missed_deadlines(dag_id, run_id)
+    state_of_groups = groups(pipeline, runs.tasks(dag_id, run_id), states)
+    facts, late = records.collect(dag_id, run_id, states), runs.missed_deadlines(dag_id, run_id)
     return build(pipeline, run_id, row["batch_date"], row["state"], state_of_groups, facts, late)
 
 
