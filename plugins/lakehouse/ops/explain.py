@@ -77,16 +77,19 @@ def explain(error: BaseException | str | None) -> Explanation:
 
     Errors of this package say both themselves; for others the remedy comes from a table by type and text.
     The text is not freed of secrets: errors of this package hold none, and what others raise must be redacted
-    by the caller.
+    by the caller. Indented lines of this package's errors are left out: there they show rows of data, which are
+    for the task's log and not for everybody who sees the state of a run.
     """
     if error is None:
         return Explanation(*KILLED)
-    text = " ".join(str(error).split()) or type(error).__name__
+    ours = type(error).__module__.partition(".")[0] == "lakehouse"
+    lines = [line for line in str(error).splitlines() if not (ours and line.startswith("  "))]
+    text = " ".join(" ".join(lines).split()) or type(error).__name__
     what, remedy = _split(text)
     if not remedy:
         name = "" if isinstance(error, str) else f"{type(error).__module__}.{type(error).__qualname__}: "
         remedy = next((todo for pattern, todo in _REMEDIES if re.search(pattern, name + text)), _OTHERWISE)
-        if not isinstance(error, str) and type(error).__module__.partition(".")[0] != "lakehouse":
+        if not isinstance(error, str) and not ours:
             what = f"{type(error).__name__}: {what}" if what != type(error).__name__ else what
     return Explanation(_shortened(what.rstrip(". ")), _shortened(remedy))
 

@@ -1,7 +1,7 @@
 """The page about a run: which group failed, why, what to do; then the figures. Plain HTML made on the server.
 
 Shown by Airflow (a tab of the run, and an entry of the navigation), which also guards it: reading the page of a
-DAG's runs takes the right to read that DAG's runs.
+DAG's runs, or seeing them in the list, takes the right to read that DAG's runs.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg2
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
-from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag, requires_authenticated
+from airflow.models.dag import DagModel
 from airflow.models.taskinstance import TaskInstance
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
@@ -43,10 +46,10 @@ app = FastAPI(dependencies=[Depends(requires_authenticated())], docs_url=None, r
 
 
 @app.get("/", response_class=HTMLResponse)
-def newest() -> HTMLResponse:
-    """The newest runs of the reported pipelines."""
+def newest(user: GetUserDep) -> HTMLResponse:
+    """The newest runs of those reported pipelines whose runs the user may read."""
     try:
-        rows = runs.newest_runs(list(_DECLARATIONS))
+        rows = runs.newest_runs([dag_id for dag_id in _DECLARATIONS if _may_read(user, dag_id)])
     except psycopg2.Error as error:
         return _away(error)
     body = [
@@ -61,6 +64,14 @@ def newest() -> HTMLResponse:
     ]
     table = _table(("run", "batch", "state", "started (UTC)", "what failed"), body)
     return _page("Daily batch: newest runs", table or "<p>No run yet.</p>")
+
+
+def _may_read(user: BaseUser, dag_id: str) -> bool:
+    """What `requires_access_dag` asks for the page of one run, as a question."""
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.RUN, details=details, user=user
+    )
 
 
 @app.get(

@@ -40,7 +40,7 @@ def visit(monkeypatch):
 
     def go(address, auth_manager, states=()):
         session = SimpleNamespace(execute=lambda _: list(dict(states).items()))
-        for module in (security,):
+        for module in (page, security):
             monkeypatch.setattr(module, "get_auth_manager", lambda: auth_manager)
             monkeypatch.setattr(module.DagModel, "get_team_name", lambda _: None)
         page.app.dependency_overrides = {security.get_user: lambda: "ana", _get_session: lambda: session}
@@ -53,6 +53,13 @@ def visit(monkeypatch):
     monkeypatch.setattr(runs, "missed_deadlines", lambda *_: [])
     yield go
     page.app.dependency_overrides = {}
+
+
+def test_the_list_shows_only_runs_of_dags_that_the_user_may_read(visit):
+    assert "marts failed: it broke" in visit("/", Readers("daily_batch"))
+    shown = visit("/", Readers("another"))
+    assert "r1" not in shown and "it broke" not in shown
+    assert visit("/dag/daily_batch?run_id=r1", Readers("another")) == "403"
 
 
 def test_a_run_is_shown_as_airflow_knows_it_now(visit, monkeypatch):
