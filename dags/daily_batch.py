@@ -18,6 +18,9 @@ Runs at 01:00 UTC for the day before. A manual run takes its day from the form (
 **When a group fails:** repair what its message says, click the group in the run's column, *Clear*, keep
 *Downstream* on. Every task may run again: it finds what it has already done. Readers of `gold` see the last
 release until a run has passed its tests.
+
+**One run at a time.** A run waits until those before it have ended, in `extract.wait_for_turn` or, if a later group
+of it was cleared, in the first tasks of that group; the log of a waiting task says for which run.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -36,7 +39,7 @@ from lakehouse.dremio.operators.catalog import DremioApplyOperator, DremioPromot
 from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
 from lakehouse.dremio.operators.release import DremioReleaseOperator
 from lakehouse.minio.operators import PublishOperator
-from lakehouse.ops import batch, deadlines, records, releases
+from lakehouse.ops import batch, deadlines, records, releases, turn
 from lakehouse.ops.report import ReportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
@@ -46,6 +49,11 @@ SELECT dataset_name, reason, COUNT(*) AS row_count
 FROM "intermediate"."int_quarantined_rows"
 GROUP BY dataset_name, reason ORDER BY dataset_name, reason
 """
+
+
+@task
+def wait_for_turn() -> None:
+    """Let the runs before this one end first. It does nothing by itself: every task asks before it begins."""
 
 
 @task
@@ -71,7 +79,7 @@ with DAG(
     schedule="0 1 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=1,  # does not count the runs of a backfill, see lakehouse.ops.turn
     max_active_tasks=4,  # the dbt tasks share the machine with what they wait for
     params={
         "batch_date": Param(
@@ -85,6 +93,7 @@ with DAG(
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(minutes=10),
         "execution_timeout": timedelta(minutes=30),
+        "pre_execute": turn.take,
     },
     deadline=DeadlineAlert(
         name="04:45 UTC",
@@ -99,6 +108,8 @@ with DAG(
     publish = TaskGroup("publish", doc_md="What landed, by day, to `bronze/<source>/<stream>/date=<day>/`.")
     catalog = TaskGroup("catalog", doc_md="Folders of bronze promoted or refreshed in Dremio; views of `bronze`.")
 
+    with extract:
+        my_turn = wait_for_turn()
     with catalog:
         views = DremioApplyOperator(task_id="views", parts=["views"])
 
@@ -112,7 +123,7 @@ with DAG(
         with catalog:
             tables = [f"datalake.bronze.{name}.{stream['name']}" for stream in streams]
             promoted = DremioPromoteOperator(task_id=name, tables=tables)
-        chain(sync, by_day, promoted, views)
+        chain(my_turn, sync, by_day, promoted, views)
 
     staging = layer("staging", doc_md="Views in the space `staging`: typed, the newest version of each row.")
     intermediate = layer("intermediate", doc_md="Joined and reshaped: `datalake.silver` and space `intermediate`.")
@@ -137,7 +148,7 @@ with DAG(
         SupersetWarmUpOperator(task_id="warm_up")
 
     with TaskGroup("report", doc_md="The run's record. Runs always; fails if a group failed.") as report:
-        ReportOperator(task_id="report", trigger_rule="all_done")
+        ReportOperator(task_id="report", trigger_rule="all_done", pre_execute=None)  # it only tells: no need to wait
 
     steps = [catalog, staging, intermediate, marts, quality, reflections, release, dashboards]
     chain(*steps)

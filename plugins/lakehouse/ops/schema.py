@@ -56,6 +56,13 @@ CREATE TABLE IF NOT EXISTS lease (
     expires_at timestamptz NOT NULL
 );
 ALTER TABLE lease ADD COLUMN IF NOT EXISTS try_number integer NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS turn (
+    place bigserial PRIMARY KEY,
+    dag_id text NOT NULL,
+    run_id text NOT NULL,
+    asked bigint NOT NULL DEFAULT 0,
+    UNIQUE (dag_id, run_id)
+);
 CREATE TABLE IF NOT EXISTS release (
     release_id bigserial PRIMARY KEY,
     slot text NOT NULL CHECK (slot IN ('a', 'b')),
