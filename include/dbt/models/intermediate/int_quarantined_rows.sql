@@ -49,7 +49,7 @@ unreadable_lines as (
 
     from {{ ref('stg_rejected_invoice_lines') }}
 
-)
+),
 
 rows_without_key as (
 
