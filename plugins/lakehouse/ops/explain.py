@@ -12,6 +12,8 @@ _IMPERATIVES = frozenset({
     "Name", "Open", "Raise", "Repair", "Restart", "Run", "See", "Set", "Start", "Store", "Use", "Wait", "Nothing",
 })
 # fmt: on
+# a line of `lakehouse.dbt.operators.describe`: a row as JSON, or how many more there are
+_ROW = re.compile(r"^  (\{.*\}|\.\.\. and \d+ more)$", re.MULTILINE)
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 # What other libraries raise: pattern over "module.Class: text" -> what to do.
@@ -77,19 +79,17 @@ def explain(error: BaseException | str | None) -> Explanation:
 
     Errors of this package say both themselves; for others the remedy comes from a table by type and text.
     The text is not freed of secrets: errors of this package hold none, and what others raise must be redacted
-    by the caller. Indented lines of this package's errors are left out: there they show rows of data, which are
-    for the task's log and not for everybody who sees the state of a run.
+    by the caller. Rows of data that a test shows are left out: they are for the task's log and not for everybody
+    who sees the state of a run.
     """
     if error is None:
         return Explanation(*KILLED)
-    ours = type(error).__module__.partition(".")[0] == "lakehouse"
-    lines = [line for line in str(error).splitlines() if not (ours and line.startswith("  "))]
-    text = " ".join(" ".join(lines).split()) or type(error).__name__
+    text = " ".join(_ROW.sub("", str(error)).split()) or type(error).__name__
     what, remedy = _split(text)
     if not remedy:
         name = "" if isinstance(error, str) else f"{type(error).__module__}.{type(error).__qualname__}: "
         remedy = next((todo for pattern, todo in _REMEDIES if re.search(pattern, name + text)), _OTHERWISE)
-        if not isinstance(error, str) and not ours:
+        if not isinstance(error, str) and type(error).__module__.partition(".")[0] != "lakehouse":
             what = f"{type(error).__name__}: {what}" if what != type(error).__name__ else what
     return Explanation(_shortened(what.rstrip(". ")), _shortened(remedy))
 
