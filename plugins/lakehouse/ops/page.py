@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from lakehouse.ops import records, runs
 from lakehouse.ops.declarations import DeclarationError, load
 from lakehouse.ops.declared import Pipeline
-from lakehouse.ops.summary import STAGES, build, groups, headline
+from lakehouse.ops.summary import NOTHING_READ, STAGES, build, counted, groups, headline, nothing_read
 
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:68rem;padding:0 1rem;color:#1c2430;
@@ -182,11 +182,12 @@ def _rows(rows: Sequence[dict[str, Any]]) -> str:
     """A small table for each stage that counted rows."""
     out = []
     for stage in STAGES:
-        counted = sorted((item["dataset"], item["rows"]) for item in rows if item["stage"] == stage)
-        if counted:
-            body = [(escape(dataset), _number(count)) for dataset, count in counted]
-            out.append(_table((stage, f"{sum(count for _, count in counted):,} rows"), body))
-    return "<br>".join(out) or "<p>None counted yet.</p>"
+        found = sorted((item["dataset"], item["rows"]) for item in rows if item["stage"] == stage)
+        if found:
+            body = [(escape(dataset), _number(count)) for dataset, count in found]
+            out.append(_table((f"{stage}, {counted(stage)}", f"{sum(count for _, count in found):,} rows"), body))
+    sentence = f"<p>{NOTHING_READ}</p>" if nothing_read(rows) else ""
+    return sentence + ("<br>".join(out) or "<p>None counted yet.</p>")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

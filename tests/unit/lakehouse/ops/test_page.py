@@ -51,6 +51,7 @@ def visit(monkeypatch):
     monkeypatch.setattr(runs, "run_of", lambda *_: RUN)
     monkeypatch.setattr(runs, "tasks", lambda *_: [])
     monkeypatch.setattr(runs, "missed_deadlines", lambda *_: [])
+    monkeypatch.setenv("LAKEHOUSE_INCLUDE", str(Path(__file__).resolve().parents[4] / "include"))
     yield go
     page.app.dependency_overrides = {}
 
@@ -69,7 +70,14 @@ def test_a_run_is_shown_as_airflow_knows_it_now(visit, monkeypatch):
     monkeypatch.setattr(records, "collect", lambda *values: given.append(values[2]) or records.merged([]))
     row = {"task_id": "quality.dbt_tests", "state": "success", "started_at": AT, "ended_at": AT, "error": None}
     monkeypatch.setattr(runs, "tasks", lambda *_: [row])
-    monkeypatch.setenv("LAKEHOUSE_INCLUDE", str(Path(__file__).resolve().parents[4] / "include"))
     shown = visit("/dag/daily_batch?run_id=r1", Readers("daily_batch"), states)
     assert given == [states]
     assert 'class="state success"' not in shown and "not run" in shown
+
+
+def test_the_rows_of_a_run_say_what_they_count(visit, monkeypatch):
+    counts = [{"stage": "source", "dataset": "shop.orders", "rows": 0}, {"stage": "mart", "dataset": "o", "rows": 7}]
+    monkeypatch.setattr(records, "collect", lambda *_: records.merged([("rows", counts)]))
+    shown = visit("/dag/daily_batch?run_id=r1", Readers("daily_batch"))
+    assert "source, read by this run" in shown and "mart, in all" in shown
+    assert "No new rows in the sources for this batch." in shown
