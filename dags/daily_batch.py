@@ -37,9 +37,9 @@ from lakehouse.dbt.operators import DbtTestOperator
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.operators.catalog import DremioApplyOperator, DremioPromoteOperator
 from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
-from lakehouse.dremio.operators.release import DremioReleaseOperator
+from lakehouse.dremio.operators.release import DremioClaimSlotOperator, DremioReleaseOperator
 from lakehouse.minio.operators import PublishOperator
-from lakehouse.ops import batch, deadlines, records, releases, turn
+from lakehouse.ops import batch, deadlines, records, turn
 from lakehouse.ops.report import ReportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
@@ -54,12 +54,6 @@ GROUP BY dataset_name, reason ORDER BY dataset_name, reason
 @task
 def wait_for_turn() -> None:
     """Let the runs before this one end first. It does nothing by itself: every task asks before it begins."""
-
-
-@task
-def claim_slot(**context: Any) -> str:
-    """Take the slot of the marts that readers do not see; the same one when the task is repeated."""
-    return releases.claim_slot("lakehouse_db", context["ti"].run_id, batch.batch_date(context))
 
 
 @task
@@ -132,7 +126,7 @@ with DAG(
     )
     first_models = list(marts.get_roots())
     with marts:
-        claim_slot() >> first_models
+        DremioClaimSlotOperator(task_id="claim_slot") >> first_models
 
     with TaskGroup("quality", doc_md="Tests over several models, and what was quarantined.") as quality:
         DbtTestOperator(task_id="dbt_tests", select="tag:quality", slot=SLOT)

@@ -183,7 +183,8 @@ def _refuse_while_switching(cursor: Any, besides: int = -1) -> None:
     if open_switch is not None:
         raise ReleaseRefused(
             f"release {open_switch.release_id} of run {open_switch.run_id} was interrupted while it switched "
-            f"the views of gold to slot {open_switch.slot}: clear the group release of that run first"
+            f"the views of gold to slot {open_switch.slot}: clear the group release of that run first, or, if it "
+            "fails again and again, its group marts with everything after it, which takes the switch back"
         )
 
 
