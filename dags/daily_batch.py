@@ -44,6 +44,7 @@ from lakehouse.ops.report import ReportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
 SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
+DEADLINE = timedelta(hours=3, minutes=45)  # 04:45 UTC
 QUARANTINED = """
 SELECT dataset_name, reason, COUNT(*) AS row_count
 FROM "intermediate"."int_quarantined_rows"
@@ -92,8 +93,10 @@ with DAG(
     deadline=DeadlineAlert(
         name="04:45 UTC",
         reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=timedelta(hours=3, minutes=45),
-        callback=SyncCallback(deadlines.missed, kwargs={"promise": "released by 04:45 UTC"}),
+        interval=DEADLINE,
+        callback=SyncCallback(
+            deadlines.missed, kwargs={"promise": "released by 04:45 UTC", "minutes": DEADLINE.total_seconds() / 60}
+        ),
     ),
     user_defined_macros=batch.macros(),
     tags=["batch", "lakehouse", "tier-1"],
