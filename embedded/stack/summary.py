@@ -60,12 +60,18 @@ def print_logins(console: Console, settings: Settings) -> None:
 def _print_rows(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("stage", "dataset", title="Rows, from source to mart", title_justify="left")
     table.add_column("rows", justify="right")
+    table.add_column("counted")
     known = {stage: place for place, stage in enumerate(STAGES)}
     previous = None
     for row in sorted(rows, key=lambda each: (known.get(each["stage"], len(known)), each["dataset"])):
-        table.add_row(row["stage"] if row["stage"] != previous else "", row["dataset"], f"{row['rows']:,}")
+        first = row["stage"] != previous
+        counted = "read by this run" if row["stage"] == "source" else "in all"
+        table.add_row(row["stage"] if first else "", row["dataset"], f"{row['rows']:,}", counted if first else "")
         previous = row["stage"]
     console.print(table)
+    read = [row["rows"] for row in rows if row["stage"] == "source"]
+    if read and not any(read):
+        console.print("No new rows in the sources for this batch.")
 
 
 def _print_quarantined(console: Console, rows: list[dict[str, Any]]) -> None:

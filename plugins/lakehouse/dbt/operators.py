@@ -59,10 +59,10 @@ class _DbtOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Run dbt; record rows and tests; fail with a text that says what to do."""
-        self._refuse_live_slot(context)
         started = datetime.now(UTC)
         with self._lease(context) as lease:
-            self._statements = Statements(before_each=lease.check if lease else None)
+            self._refuse_write(context, lease)
+            self._statements = Statements(before_each=lambda: self._refuse_write(context, lease))
             try:
                 result = runner.run(
                     runner.DbtCommand(
@@ -79,6 +79,8 @@ class _DbtOperator(BaseOperator):
                 )
             finally:
                 self._statements.cancel("this dbt task has ended")  # leaves no job of ours behind a timeout
+            if lease is not None:
+                lease.check()  # what an orphan found is not recorded: its retry tells what happened
         self._record(context, result, started)
         self._raise_if_failed(result)
         return {node.name: node.rows for node in result.of_kind("model")}
@@ -89,8 +91,8 @@ class _DbtOperator(BaseOperator):
             cancelled = self._statements.cancel("the task was killed")
             self.log.info("Cancelled %d job(s) on Dremio: %s", len(cancelled), ", ".join(cancelled) or "none ran")
 
-    def _refuse_live_slot(self, context: Mapping[str, Any]) -> None:
-        """Only what writes to a slot has something to refuse."""
+    def _refuse_write(self, context: Mapping[str, Any], lease: Lease | None) -> None:
+        """Raise if this process may not send another statement. What only reads has nothing to refuse."""
 
     def _lease(self, context: Mapping[str, Any]) -> Any:
         return nullcontext(None)
@@ -194,7 +196,9 @@ class DbtModelOperator(_DbtOperator):
         super().__init__(**kwargs)
         self.builds_slot = builds_slot
 
-    def _refuse_live_slot(self, context: Mapping[str, Any]) -> None:
+    def _refuse_write(self, context: Mapping[str, Any], lease: Lease | None) -> None:
+        if lease is not None:
+            lease.check()
         if self.builds_slot and not releases.may_build(self.records_conn_id, context["ti"].run_id, self.slot):
             raise DbtFailed(
                 f"slot {self.slot} is not this run's to build: it is what readers see, or a newer run claimed it. "

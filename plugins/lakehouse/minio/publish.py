@@ -18,7 +18,7 @@ from lakehouse.minio.landing import LandingIndex, LandingObject, inspect
 from lakehouse.minio.partitions import Slice, current, desired, empty_name, superseded
 from lakehouse.minio.slicing import cut, write_empty
 from lakehouse.minio.unify import unified
-from lakehouse.ops.lease import Lease
+from lakehouse.ops.lease import Holder, Lease
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class StreamPublisher:
         landing: str,
         published: str,
         conn_id: str,
-        holder: str,
+        holder: Holder | str,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._bucket = store, bucket

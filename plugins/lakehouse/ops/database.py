@@ -1,7 +1,7 @@
 """Where the run records are, and how a connection to them is opened."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -44,7 +44,7 @@ def connect(url: str, *, autocommit: bool = True) -> Any:
     return connection
 
 
-def run(url: str, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def run(url: str, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """Run one statement in a connection and transaction of its own; return its rows (none for a write).
 
     :raises psycopg2.Error: the database does not answer, or refuses the statement.

@@ -12,6 +12,8 @@ _IMPERATIVES = frozenset({
     "Name", "Open", "Raise", "Repair", "Restart", "Run", "See", "Set", "Start", "Store", "Use", "Wait", "Nothing",
 })
 # fmt: on
+# a line of `lakehouse.dbt.operators.describe`: a row as JSON, or how many more there are
+_ROW = re.compile(r"^  (\{.*\}|\.\.\. and \d+ more)$", re.MULTILINE)
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 # What other libraries raise: pattern over "module.Class: text" -> what to do.
@@ -77,11 +79,12 @@ def explain(error: BaseException | str | None) -> Explanation:
 
     Errors of this package say both themselves; for others the remedy comes from a table by type and text.
     The text is not freed of secrets: errors of this package hold none, and what others raise must be redacted
-    by the caller.
+    by the caller. Rows of data that a test shows are left out: they are for the task's log and not for everybody
+    who sees the state of a run.
     """
     if error is None:
         return Explanation(*KILLED)
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(_ROW.sub("", str(error)).split()) or type(error).__name__
     what, remedy = _split(text)
     if not remedy:
         name = "" if isinstance(error, str) else f"{type(error).__module__}.{type(error).__qualname__}: "

@@ -19,13 +19,15 @@ _SUMMARISE = """
 INSERT INTO pipeline_run AS r (dag_id, run_id, batch_date, state, summary) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (dag_id, run_id) DO UPDATE SET batch_date = excluded.batch_date, summary = excluded.summary
 """
-# A deferred task begins twice in one try: the first time is kept.
+# A deferred task begins twice in one try: the first time is kept. One that waits for its run's turn has not begun.
 _UPSERT_TASK = """
 INSERT INTO task_run AS t
     (dag_id, run_id, task_id, map_index, try_number, state, started_at, ended_at, hostname, log_url, error, remedy)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (dag_id, run_id, task_id, map_index, try_number) DO UPDATE
-SET state = excluded.state, started_at = coalesce(t.started_at, excluded.started_at),
+SET state = excluded.state,
+    started_at = CASE WHEN 'up_for_reschedule' IN (t.state, excluded.state) THEN excluded.started_at
+        ELSE coalesce(t.started_at, excluded.started_at) END,
     ended_at = excluded.ended_at, hostname = excluded.hostname, log_url = excluded.log_url,
     error = excluded.error, remedy = excluded.remedy
 """

@@ -13,8 +13,9 @@ pytestmark = pytest.mark.usefixtures("own_database")
 AT = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 
 
-def context(task_id="publish.shop", run_id="r"):
-    return {"ti": SimpleNamespace(dag_id="daily_batch", run_id=run_id, task_id=task_id, map_index=-1)}
+def context(task_id="publish.shop", run_id="r", try_number=1):
+    ti = SimpleNamespace(dag_id="daily_batch", run_id=run_id, task_id=task_id, map_index=-1, try_number=try_number)
+    return {"ti": ti}
 
 
 def task_instance(task_id, *, try_number=1, run_id="r", start=AT, end=None, state="running"):
@@ -60,6 +61,30 @@ def test_a_later_fact_of_a_task_takes_the_place_of_the_earlier():
     records.record(context(run_id="another"), "rows", [{"stage": "bronze", "dataset": "x", "rows": 9}])
     rows = records.collect("daily_batch", "r")["rows"]
     assert sorted((row["dataset"], row["rows"]) for row in rows) == [("x", 2), ("y", 5)]
+
+
+def test_an_orphan_does_not_overwrite_what_its_retry_recorded():
+    for try_number, count in ((2, 20), (1, 10)):
+        rows = [{"stage": "bronze", "dataset": "x", "rows": count}]
+        records.record(context(run_id="orphan", try_number=try_number), "rows", rows)
+    assert [row["rows"] for row in records.collect("daily_batch", "orphan")["rows"]] == [20]
+
+
+def test_after_a_rerun_that_failed_earlier_figures_of_the_run_are_gone():
+    """A green run; marts are cleared with what comes after them, and fail without having counted anything."""
+    run, mart, checks, charts = "rerun", "marts.fct_orders", "quality.dbt_tests", "dashboards.warm_up"
+    records.record(context(mart, run), "rows", [{"stage": "mart", "dataset": "fct_orders", "rows": 5}])
+    records.record(context(checks, run), "tests", {"passed": 9, "failed": 0, "warned": 0, "failures": []})
+    records.record(context(charts, run), "charts", {"warmed": 3, "cached": 3, "seconds": 1.0})
+    states = {mart: "success", checks: "success", charts: "success"}
+    green = records.collect("daily_batch", run, states)
+    assert (green["tests"]["passed"], green["charts"]["cached"], len(green["rows"])) == (9, 3, 1)
+    assert records.collect("daily_batch", run) == green
+
+    listener.on_task_instance_running(None, task_instance(mart, run_id=run, try_number=2))
+    states = {mart: "failed", checks: "upstream_failed", charts: "upstream_failed"}
+    assert records.collect("daily_batch", run, states) == records.merged([])
+    assert records.collect("daily_batch", run)["rows"] == []
 
 
 def test_tries_are_kept_apart_and_the_latest_counts():

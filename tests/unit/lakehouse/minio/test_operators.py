@@ -11,7 +11,7 @@ from lakehouse.minio.publish import Published
 
 CONTEXT = {
     "params": {"batch_date": "2026-11-22"},
-    "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="publish.shop", map_index=-1),
+    "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="publish.shop", map_index=-1, try_number=1),
 }
 STREAMS = [{"name": "orders", "batch_date": "updated_at"}, {"name": "items", "batch_date": "updated_at"}]
 
@@ -42,7 +42,7 @@ def test_every_stream_is_published_for_the_runs_batch(published):
     assert result["rows"] == {"orders": 3, "items": 3}
     assert {batch for _, batch in published.streams} == {"2026-11-22"}
     assert published.options["landing"] == "bronze/landing/source=shop"
-    assert published.options["holder"] == "d/r/publish.shop/-1"
+    assert published.options["holder"] == ("d/r/publish.shop/-1", 1)
     ((kind, rows),) = published.facts
     assert kind == "rows"
     assert {"stage": "bronze", "dataset": "datalake.bronze.shop.orders", "rows": 3} in rows
