@@ -129,6 +129,9 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         found = {reflection_id: self.hook.get_reflection(reflection_id) for reflection_id in stale}
         busy = [reflection_id for reflection_id, there in found.items() if is_busy(there)]
         if busy:
+            if time.time() >= state["deadline"]:  # the trigger would say so at once, and so on for ever
+                names = [one["name"] for one in state["awaited"] if one["reflection_id"] in busy]
+                raise DremioTimeout(f"Earlier refreshes did not end within {self.timeout:g} s: {', '.join(names)}")
             self.log.info("Waiting for refreshes that began earlier: %s", ", ".join(busy))
             self._defer("resume_idle", state | {"stale": stale}, {key: [] for key in busy}, idle=True)
         for one in state["awaited"]:
