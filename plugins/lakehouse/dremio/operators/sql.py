@@ -69,7 +69,8 @@ class DremioSqlOperator(BaseOperator):
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     :param idempotent: the statements may be sent again when a submission got no answer or a job was lost;
         otherwise the task fails as 'outcome unknown', without a retry. Default False.
-    :param timeout: seconds allowed to each statement, then its job is cancelled. Default: no limit.
+    :param timeout: seconds allowed to each statement, then its job is cancelled. Default: the task's
+        `execution_timeout`, which Airflow itself does not apply while a task is deferred; without one, no limit.
     :param deferrable: wait in the triggerer. Default True.
     """
 
@@ -93,6 +94,8 @@ class DremioSqlOperator(BaseOperator):
         self.sql = sql
         self.dremio_conn_id = dremio_conn_id
         self.idempotent = idempotent
+        if timeout is None and self.execution_timeout is not None:
+            timeout = self.execution_timeout.total_seconds()
         self.timeout = timeout
         self.deferrable = deferrable
         self._running_job: str | None = None
