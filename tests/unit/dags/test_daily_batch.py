@@ -1,8 +1,10 @@
 """The daily batch's promises that show in its graph."""
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.unit.dags.conftest import REPOSITORY, Parsed
@@ -86,3 +88,15 @@ def test_schedule_and_form(bag: Parsed) -> None:
     field = dag.params.get_param("batch_date")
     assert field.schema["format"] == "date" and field.value is None
     assert dag.deadline[0].interval.total_seconds() == (3 * 60 + 45) * 60
+
+
+def test_what_was_quarantined_is_counted_over_rest(bag: Parsed, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = bag.dags["daily_batch"].get_task("quality.count_quarantined")
+    names = task.python_callable.__globals__
+    facts: list[Any] = []
+    rows = [{"dataset_name": "store_files.invoices", "reason": "does not parse", "row_count": "3"}]
+    monkeypatch.setitem(names, "DremioHook", lambda conn_id: SimpleNamespace(query=lambda sql: rows))
+    monkeypatch.setitem(names, "records", SimpleNamespace(record=lambda context, kind, payload: facts.append(payload)))
+    expected = [{"dataset": "store_files.invoices", "reason": "does not parse", "rows": 3}]
+    assert task.python_callable() == expected  # Flight waits where the task's time limit does not reach
+    assert facts == [expected]
