@@ -199,7 +199,7 @@ class DremioHook(DbApiHook):
         if not job.state.is_terminal:
             self.cancel_job(job.job_id)
             raise DremioTimeout(
-                f"Dremio job {job.job_id} was still {job.state} after {timeout:g} s and was cancelled: {sql[:300]}"
+                f"Dremio job {job.job_id} was still {job.state} after {timeout:g} s and was cancelled", sql[:300]
             )
         return job
 

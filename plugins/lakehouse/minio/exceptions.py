@@ -1,8 +1,13 @@
-"""What can go wrong with the object store and with publishing, as types with attributes."""
+"""What can go wrong with the object store and with publishing, as types with attributes.
+
+`what` and `remedy` say in a sentence each what failed and what to do (see `lakehouse.ops.explain`).
+"""
 
 
 class ObjectStoreError(Exception):
     """Base of everything this package raises about the object store."""
+
+    remedy = "Put right what it names in the object store, then clear the group."
 
 
 class StoreUnreachable(ObjectStoreError):
@@ -10,10 +15,12 @@ class StoreUnreachable(ObjectStoreError):
 
     def __init__(self, conn_id: str, endpoint: str, user: str | None, reason: str) -> None:
         self.conn_id, self.endpoint, self.user, self.reason = conn_id, endpoint, user, reason
-        super().__init__(
-            f"object store at {endpoint} (access key {user or '-'}): {reason}. Check that it runs, and "
-            f"endpoint_url, login (access key) and password (secret key) of the Airflow connection {conn_id}."
+        self.what = f"object store at {endpoint} (access key {user or '-'}): {reason}"
+        self.remedy = (
+            "Check that it runs, and endpoint_url, login (access key) and password (secret key) of the Airflow "
+            f"connection {conn_id}."
         )
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class UnsafeKey(ObjectStoreError, ValueError):
@@ -32,7 +39,8 @@ class PublishError(ObjectStoreError):
 
     def __init__(self, stream: str, problem: str, remedy: str) -> None:
         self.stream, self.problem, self.remedy = stream, problem, remedy
-        super().__init__(f"stream {stream}: {problem}. {remedy}")
+        self.what = f"stream {stream}: {problem}"
+        super().__init__(f"{self.what}. {remedy}")
 
 
 class ColumnTypeChanged(PublishError):

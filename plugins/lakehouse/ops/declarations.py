@@ -24,8 +24,12 @@ class DeclarationError(ValueError):
     :ivar path: the file.
     """
 
+    remedy = "Correct the file at the line that is named, run `make check`, then clear the group."
+
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         self.path, self.problems = path, list(problems)
+        more = len(self.problems) - 1
+        self.what = self.problems[0] + (f" (and {more} more)" if more > 0 else "")
         super().__init__("\n".join(self.problems))
 
 

@@ -23,6 +23,8 @@ KNOWN_DEFAULTS = frozenset({"filters", "time_range"})
 class NotReproducible(Exception):
     """What a browser sends for this chart cannot be told from what is saved; the message says why."""
 
+    remedy = "Change the chart or filter in Superset as the message says, save it, then clear the group."
+
 
 @dataclass(frozen=True)
 class ChartRequest:

@@ -41,6 +41,8 @@ class Outcome:
 class NotCached(Exception):
     """The result is not in the cache, or not the one that was just made."""
 
+    remedy = "Open that chart in Superset and see its query and the cache settings, then clear the group."
+
 
 async def warm(session: AsyncSupersetSession, requests: Sequence[ChartRequest]) -> AsyncIterator[Outcome]:
     """Warm all requests, a few at a time, and yield each outcome as it is known.

@@ -164,7 +164,8 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         if time.time() + PROOF_RETRY < state["deadline"]:
             self.log.info("Not accelerated yet, asked again in %s s: %s", PROOF_RETRY, "; ".join(unused))
             self._defer("resume_proof", state, {}, delay=PROOF_RETRY)
-        raise DremioTimeout("Refreshed, yet these queries are not answered by their reflections: " + "; ".join(unused))
+        names = ", ".join(sorted({text.partition(":")[0] for text in unused}))
+        raise DremioTimeout(f"Refreshed, yet not used for their check queries: {names}", "; ".join(unused))
 
     def _unfinished(self, state: dict[str, Any]) -> dict[str, str]:
         """Reflections not refreshed yet, each with its status in words; keeps the facts of the others."""

@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.dremio.exceptions import (
     DremioError,
     DremioJobError,
     DremioJobLost,
+    DremioNotRepeated,
     DremioOutcomeUnknown,
     DremioTimeout,
 )
@@ -112,7 +112,7 @@ class DremioSqlOperator(BaseOperator):
 
         :raises DremioJobFailed, DremioJobCanceled: a job did not complete; has Dremio's text.
         :raises DremioTimeout: a statement exceeded `timeout`.
-        :raises AirflowFailException: the outcome of a submission is unknown; not retried.
+        :raises DremioNotRepeated: the outcome of a submission is unknown; not retried.
         """
         statements = split_statements(self.sql)
         if not statements:
@@ -141,7 +141,7 @@ class DremioSqlOperator(BaseOperator):
             raise
         except DremioOutcomeUnknown as error:
             self._store(context, None)
-            raise AirflowFailException(str(error)) from error  # a retry would send the statement blindly
+            raise DremioNotRepeated(error.url, error.reason, error.sql) from error
         self._store(context, None)
         return {"row_count": progress.done[-1]["row_count"], "statements": progress.done}
 
@@ -174,10 +174,7 @@ class DremioSqlOperator(BaseOperator):
             return job
         if progress.deadline and time.time() >= progress.deadline:
             self.hook.cancel_job(job_id)
-            raise DremioTimeout(
-                f"Dremio job {job_id} was still {job.state} after {self.timeout:g} s and was cancelled. "
-                "Raise the task's `timeout`, or see the job's page for what it waits for."
-            )
+            raise DremioTimeout(f"Dremio job {job_id} was still {job.state} after {self.timeout:g} s and was cancelled")
         self._defer(progress)
 
     def _defer(self, progress: _Progress) -> NoReturn:
