@@ -38,7 +38,7 @@ run: ## run a DAG and follow it: DAG=daily_batch [DATE=2026-01-31]
 	@$(STACK) run $(or $(DAG),$(error say which: make run DAG=daily_batch DATE=2026-01-31)) $(DATE)
 
 check: install ## check what include/pipelines/ declares
-	@LAKEHOUSE_INCLUDE=include .venv/bin/python -m lakehouse.check
+	@.venv/bin/python -m lakehouse.ops.check
 
 load-files: ## invoice CSVs into the inbox in place of the generated ones: DIR=folder
 	@$(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))

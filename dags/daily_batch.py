@@ -37,8 +37,11 @@ from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOpera
 from lakehouse.dremio.operators.release import DremioReleaseOperator
 from lakehouse.minio.operators import PublishOperator
 from lakehouse.ops import batch, deadlines, records, releases
+from lakehouse.ops.check import refuse_mistakes
 from lakehouse.ops.report import ReportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
+
+refuse_mistakes("connections/*.yaml", "dremio.yaml", "reflections.yaml", "dashboards.yaml", "daily_batch.yaml")
 
 SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
 QUARANTINED = """
