@@ -43,6 +43,7 @@ from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
 refuse_mistakes("connections/*.yaml", "dremio.yaml", "reflections.yaml", "dashboards.yaml", "daily_batch.yaml")
 
+SYNC_LIMIT = timedelta(minutes=90)
 SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
 QUARANTINED = """
 SELECT dataset_name, reason, COUNT(*) AS row_count
@@ -108,7 +109,10 @@ with DAG(
     for connection in load_connections():
         name, streams = connection.name, connection.published_streams()
         with extract:
-            sync = AirbyteSyncOperator(task_id=name, connection=name, execution_timeout=timedelta(minutes=90))
+            # the limit of the sync itself: execution_timeout does not count while the task is deferred
+            sync = AirbyteSyncOperator(
+                task_id=name, connection=name, timeout=SYNC_LIMIT, execution_timeout=SYNC_LIMIT + timedelta(minutes=5)
+            )
         with publish:
             columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row
             by_day = PublishOperator(task_id=name, source=name, streams=streams, columns=columns)

@@ -109,15 +109,23 @@ class SyncMisconfigured(SyncFailed, AirflowFailException):
     """
 
 
-class SyncTimeout(AirbyteError):
-    """A sync did not end in time; it was cancelled."""
+class SyncTimeout(AirbyteError, AirflowFailException):
+    """A sync did not end in time. Another try would take as long and is not made.
 
-    def __init__(self, connection: str, job_id: int, seconds: float, status: str) -> None:
+    :ivar cancelled: whether the job was cancelled; one that somebody else had started goes on.
+    """
+
+    remedy = "See in Airbyte why the source is slow; raise `timeout` of the task if that is how long it takes."
+
+    def __init__(self, connection: str, job_id: int, seconds: float, status: str, cancelled: bool = True) -> None:
         self.connection, self.job_id, self.seconds, self.status = connection, job_id, seconds, status
-        super().__init__(
+        self.cancelled = cancelled
+        end = "was cancelled" if cancelled else "goes on, for it was not started by this task"
+        self.what = (
             f"Airbyte's sync of {connection} (job {job_id}) did not end within {seconds:.0f} s "
-            f"(last state: {status}) and was cancelled. Raise `timeout` of the task, or see why the source is slow."
+            f"(last state: {status}) and {end}"
         )
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class NothingRead(AirbyteError):

@@ -1,6 +1,7 @@
 """The daily batch's promises that show in its graph."""
 
 import itertools
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,3 +101,11 @@ def test_what_was_quarantined_is_counted_over_rest(bag: Parsed, monkeypatch: pyt
     expected = [{"dataset": "store_files.invoices", "reason": "does not parse", "rows": 3}]
     assert task.python_callable() == expected  # Flight waits where the task's time limit does not reach
     assert facts == [expected]
+
+
+def test_a_sync_that_takes_too_long_leaves_time_before_the_deadline(bag: Parsed) -> None:
+    dag = bag.dags["daily_batch"]
+    for name in members(dag, "extract"):
+        task = dag.get_task(f"extract.{name}")
+        assert task.timeout == timedelta(minutes=90)
+        assert task.execution_timeout > task.timeout  # else it would keep the sync's own limit from cancelling the job
