@@ -3,6 +3,12 @@
 `what` and `remedy` say in a sentence each what failed and what to do (see `lakehouse.ops.explain`).
 """
 
+from collections.abc import Sequence
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from lakehouse.ops.explain import explain
+
 
 class ObjectStoreError(Exception):
     """Base of everything this package raises about the object store."""
@@ -43,7 +49,7 @@ class PublishError(ObjectStoreError):
         super().__init__(f"{self.what}. {remedy}")
 
 
-class ColumnTypeChanged(PublishError):
+class ColumnTypeChanged(PublishError, AirflowFailException):
     """A column came with a type that the column's other type cannot be widened to without loss."""
 
     def __init__(self, stream: str, column: str, before: str, now: str, key: str) -> None:
@@ -56,7 +62,7 @@ class ColumnTypeChanged(PublishError):
         )
 
 
-class ColumnDropped(PublishError):
+class ColumnDropped(PublishError, AirflowFailException):
     """The newest data lacks columns that the stream had, and nobody said that they are to go."""
 
     def __init__(self, stream: str, columns: list[str], key: str, source: str) -> None:
@@ -73,7 +79,7 @@ class ColumnDropped(PublishError):
         )
 
 
-class MissingBatchColumn(PublishError):
+class MissingBatchColumn(PublishError, AirflowFailException):
     """The column that tells a row's day is not in the data."""
 
     def __init__(self, stream: str, column: str, key: str) -> None:
@@ -83,3 +89,25 @@ class MissingBatchColumn(PublishError):
             f"there is no column {column!r} in {key}, by which its rows are put to their days",
             "Correct batch_date of the stream in include/pipelines/connections, or bring the column back.",
         )
+
+
+class StreamsFailed(ExceptionGroup[Exception]):
+    """Several streams of a source could not be published."""
+
+    def derive(self, excs: Sequence[Exception]) -> "StreamsFailed":  # type: ignore[override]
+        """Return the same kind for a part of them, as `except*` asks."""
+        return type(self)(self.message, excs)
+
+    @property
+    def what(self) -> str:
+        """What failed, of each."""
+        return "; ".join(dict.fromkeys(explain(error).what for error in self.exceptions))
+
+    @property
+    def remedy(self) -> str:
+        """What to do, of each."""
+        return " ".join(dict.fromkeys(explain(error).remedy for error in self.exceptions))
+
+
+class StreamsCannotBePublished(StreamsFailed, AirflowFailException):
+    """The same where a retry could help none of them, so that none is made."""
