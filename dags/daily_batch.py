@@ -40,9 +40,13 @@ from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOpera
 from lakehouse.dremio.operators.release import DremioClaimSlotOperator, DremioReleaseOperator
 from lakehouse.minio.operators import PublishOperator
 from lakehouse.ops import batch, deadlines, records, turn
+from lakehouse.ops.check import refuse_mistakes
 from lakehouse.ops.report import ReportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
+refuse_mistakes("connections/*.yaml", "dremio.yaml", "reflections.yaml", "dashboards.yaml", "daily_batch.yaml")
+
+SYNC_LIMIT = timedelta(minutes=90)
 SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
 DEADLINE = timedelta(hours=3, minutes=45)  # 04:45 UTC
 QUARANTINED = """
@@ -60,9 +64,9 @@ def wait_for_turn() -> None:
 @task
 def count_quarantined(**context: Any) -> list[dict[str, Any]]:
     """Record what was refused and why, for the report."""
-    counts = [
-        {"dataset": dataset, "reason": reason, "rows": rows}
-        for dataset, reason, rows in DremioHook("dremio_default").get_records(QUARANTINED)
+    counts = [  # over REST, whose every request has a limit: Airflow cannot interrupt a wait for Flight
+        {"dataset": row["dataset_name"], "reason": row["reason"], "rows": int(row["row_count"])}
+        for row in DremioHook("dremio_default").query(QUARANTINED)
     ]
     records.record(context, "quarantined", counts)
     return counts
@@ -113,7 +117,10 @@ with DAG(
     for connection in load_connections():
         name, streams = connection.name, connection.published_streams()
         with extract:
-            sync = AirbyteSyncOperator(task_id=name, connection=name, execution_timeout=timedelta(minutes=90))
+            # the limit of the sync itself: execution_timeout does not count while the task is deferred
+            sync = AirbyteSyncOperator(
+                task_id=name, connection=name, timeout=SYNC_LIMIT, execution_timeout=SYNC_LIMIT + timedelta(minutes=5)
+            )
         with publish:
             columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row
             by_day = PublishOperator(task_id=name, source=name, streams=streams, columns=columns)

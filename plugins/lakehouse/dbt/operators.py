@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from cosmos import ProfileConfig
 
-from lakehouse.dbt import runner
+from lakehouse.dbt import failures, runner
 from lakehouse.dbt.profile import DremioProfileMapping
 from lakehouse.dbt.statements import Statements
 from lakehouse.ops import database, records, releases
@@ -23,7 +23,18 @@ PROJECT = "lakehouse"
 
 
 class DbtFailed(RuntimeError):
-    """dbt failed: which model or test, what Dremio said or which rows, and where to look."""
+    """dbt failed: which model or test, what Dremio said or which rows, and where to look.
+
+    :param what: one sentence for the report, without rows and SQL; empty: the message says it.
+    :param remedy: what to do about it.
+    """
+
+    remedy = "Correct what the message names, then clear the group; readers of gold go on seeing the last release."
+
+    def __init__(self, message: str, what: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy or self.remedy
+        super().__init__(message)
 
 
 class DbtTestFailed(DbtFailed, AirflowFailException):
@@ -160,11 +171,15 @@ class _DbtOperator(BaseOperator):
     def _raise_if_failed(self, result: runner.DbtResult) -> None:
         if result.failed:
             only_tests = all(node.kind == "test" and node.failures for node in result.failed)
-            raise (DbtTestFailed if only_tests else DbtFailed)("\n\n".join(map(describe, result.failed)))
+            message = "\n\n".join(map(describe, result.failed))
+            told = failures.told(result.failed, self.dremio_conn_id)
+            raise (DbtTestFailed if only_tests else DbtFailed)(message, *told)
+        command = f"dbt {self.verb} --select {self.select}"
         if result.error:
-            raise DbtFailed(f"dbt {self.verb} --select {self.select} did not run: {explain(result.error)}")
+            told = failures.told_of_start(result.error, self.dremio_conn_id)
+            raise DbtFailed(f"{command} did not run: {explain(result.error)}", *told)
         if not result.nodes:
-            raise DbtFailed(f"dbt {self.verb} --select {self.select} selects nothing: is the name spelt right?")
+            raise DbtFailed(f"{command} selects nothing: is the name spelt right?")
 
 
 class DbtModelOperator(_DbtOperator):

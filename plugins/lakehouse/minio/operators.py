@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.minio.declared import Storage
+from lakehouse.minio.exceptions import StreamsCannotBePublished, StreamsFailed
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.publish import Published, Stream, StreamPublisher
 from lakehouse.ops.batch import batch_date
@@ -88,7 +90,9 @@ class PublishOperator(BaseOperator):
     :param aws_conn_id: Airflow connection of type `aws` (templated).
     :param lakehouse_conn_id: Airflow connection of the run records: leases and what is known of landing objects.
     :param parallel_streams: streams published at a time.
-    :raises PublishError: at least one stream could not be published; names each with reason and remedy.
+    :raises PublishError: a stream could not be published; names it with reason and remedy. Where only a repair helps
+        (a column is gone or has another type) Airflow does not retry it.
+    :raises StreamsFailed: several could not; names each.
     :raises StoreUnreachable: the object store does not answer or refuses the keys.
 
     Example::
@@ -154,12 +158,16 @@ class PublishOperator(BaseOperator):
         done: list[Published] = []
         failed: list[Exception] = []
         with ThreadPoolExecutor(self.parallel_streams, thread_name_prefix="stream") as pool:
-            for task in [pool.submit(publisher.publish, stream, batch) for stream in streams]:
-                error = task.exception()
-                if isinstance(error, Exception):
-                    failed.append(error)
-                else:
-                    done.append(task.result())
+            try:
+                for task in [pool.submit(publisher.publish, stream, batch) for stream in streams]:
+                    error = task.exception()
+                    if isinstance(error, Exception):
+                        failed.append(error)
+                    else:
+                        done.append(task.result())
+            except BaseException:  # the task's time is over: leaving the pool waits for its threads, before on_kill
+                self._stop.set()
+                raise
         for item in done:
             self.log.info("%s: %s", self.source, _sentence(item))
         self._record(context, done)
@@ -195,7 +203,9 @@ def _sentence(item: Published) -> str:
 
 
 def _joined(failed: Sequence[Exception]) -> Exception:
-    """One exception for all: the first, with the others' text as notes and in its message."""
+    """One exception for all; permanent where a retry could help none of them."""
     if len(failed) == 1:
         return failed[0]
-    return ExceptionGroup("\n".join(dict.fromkeys(str(error) for error in failed)), list(failed))
+    permanent = all(isinstance(error, AirflowFailException) for error in failed)
+    kind = StreamsCannotBePublished if permanent else StreamsFailed
+    return kind("\n".join(dict.fromkeys(str(error) for error in failed)), list(failed))

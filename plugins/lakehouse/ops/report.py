@@ -19,7 +19,9 @@ class GroupsFailed(AirflowFailException):
 
     def __init__(self, failed: Sequence[str], what: str, remedy: str) -> None:
         self.failed = list(failed)
-        super().__init__(f"{what or 'not run: ' + ', '.join(failed)}. {remedy}".strip())
+        self.what = what or f"not run: {', '.join(failed)}"
+        self.remedy = remedy or "Clear the first of them with everything after it."
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class ReportOperator(BaseOperator):

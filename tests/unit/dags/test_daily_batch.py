@@ -1,8 +1,11 @@
 """The daily batch's promises that show in its graph."""
 
 import itertools
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -103,3 +106,23 @@ def test_its_stored_form_is_the_same_each_time(bag: Parsed) -> None:
     first, second = (DagSerialization.to_dict(bag.dags["daily_batch"]) for _ in range(2))
     assert first == second
     assert " at 0x" not in str(first)
+
+
+def test_what_was_quarantined_is_counted_over_rest(bag: Parsed, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = bag.dags["daily_batch"].get_task("quality.count_quarantined")
+    names = task.python_callable.__globals__
+    facts: list[Any] = []
+    rows = [{"dataset_name": "store_files.invoices", "reason": "does not parse", "row_count": "3"}]
+    monkeypatch.setitem(names, "DremioHook", lambda conn_id: SimpleNamespace(query=lambda sql: rows))
+    monkeypatch.setitem(names, "records", SimpleNamespace(record=lambda context, kind, payload: facts.append(payload)))
+    expected = [{"dataset": "store_files.invoices", "reason": "does not parse", "rows": 3}]
+    assert task.python_callable() == expected  # Flight waits where the task's time limit does not reach
+    assert facts == [expected]
+
+
+def test_a_sync_that_takes_too_long_leaves_time_before_the_deadline(bag: Parsed) -> None:
+    dag = bag.dags["daily_batch"]
+    for name in members(dag, "extract") - {"wait_for_turn"}:
+        task = dag.get_task(f"extract.{name}")
+        assert task.timeout == timedelta(minutes=90)
+        assert task.execution_timeout > task.timeout  # else it would keep the sync's own limit from cancelling the job

@@ -46,30 +46,11 @@ item_totals as (
 
 ),
 
-item_versions as (
-
-    select
-        order_id,
-        lead(order_id) over (
-            partition by order_item_id
-            order by updated_at, _airbyte_extracted_at, _airbyte_raw_id
-        ) as next_order_id,
-        lead(_airbyte_extracted_at) over (
-            partition by order_item_id
-            order by updated_at, _airbyte_extracted_at, _airbyte_raw_id
-        ) as next_extracted_at
-
-    from {{ source('postgres', 'order_items') }}
-    where order_item_id is not null
-
-),
-
 moved_items as (
 
     -- an order that lost an item has changed too, though nothing of its own was read again
-    select order_id, max(next_extracted_at) as _extracted_at
-    from item_versions
-    where next_order_id <> order_id
+    select order_id, max(_extracted_at) as _extracted_at
+    from {{ ref('base_moved_order_items') }}
     group by order_id
 
 ),

@@ -53,28 +53,17 @@ unreadable_lines as (
 
 rows_without_key as (
 
-    -- staging leaves them out; orders are judged by base_orders
-    {% set keys = [
-        (source('bronze', 'raw_customers'), 'customers', 'customer_id'),
-        (source('postgres', 'products'), 'products', 'product_id'),
-        (source('postgres', 'order_items'), 'order_items', 'order_item_id'),
-        (source('store_api', 'exchange_rates'), 'exchange_rates', 'currency'),
-        (source('store_api', 'product_reviews'), 'product_reviews', 'review_id'),
-    ] -%}
-    {% for relation, dataset, key in keys -%}
     select
-        '{{ dataset }}' as dataset_name,
-        '{{ key }} is missing' as reason,
+        dataset_name,
+        reason,
         cast(null as varchar) as file_name,
         cast(null as bigint) as line_number,
         cast(null as varchar) as row_key,
-        '_airbyte_raw_id ' || _airbyte_raw_id as row_text,
-        _airbyte_extracted_at as _extracted_at
+        row_text,
+        _extracted_at
 
-    from {{ relation }}
-    where {{ key }} is null
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+    from {{ ref('base_rows_without_key') }}
+
 ),
 
 every_refused_row as (

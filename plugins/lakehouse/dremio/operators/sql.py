@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.dremio.exceptions import (
     DremioError,
     DremioJobError,
     DremioJobLost,
+    DremioNotRepeated,
     DremioOutcomeUnknown,
     DremioTimeout,
 )
@@ -69,7 +69,8 @@ class DremioSqlOperator(BaseOperator):
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     :param idempotent: the statements may be sent again when a submission got no answer or a job was lost;
         otherwise the task fails as 'outcome unknown', without a retry. Default False.
-    :param timeout: seconds allowed to each statement, then its job is cancelled. Default: no limit.
+    :param timeout: seconds allowed to each statement, then its job is cancelled. Default: the task's
+        `execution_timeout`, which Airflow itself does not apply while a task is deferred; without one, no limit.
     :param deferrable: wait in the triggerer. Default True.
     """
 
@@ -93,6 +94,8 @@ class DremioSqlOperator(BaseOperator):
         self.sql = sql
         self.dremio_conn_id = dremio_conn_id
         self.idempotent = idempotent
+        if timeout is None and self.execution_timeout is not None:
+            timeout = self.execution_timeout.total_seconds()
         self.timeout = timeout
         self.deferrable = deferrable
         self._running_job: str | None = None
@@ -109,7 +112,7 @@ class DremioSqlOperator(BaseOperator):
 
         :raises DremioJobFailed, DremioJobCanceled: a job did not complete; has Dremio's text.
         :raises DremioTimeout: a statement exceeded `timeout`.
-        :raises AirflowFailException: the outcome of a submission is unknown; not retried.
+        :raises DremioNotRepeated: the outcome of a submission is unknown; not retried.
         """
         statements = split_statements(self.sql)
         if not statements:
@@ -138,7 +141,7 @@ class DremioSqlOperator(BaseOperator):
             raise
         except DremioOutcomeUnknown as error:
             self._store(context, None)
-            raise AirflowFailException(str(error)) from error  # a retry would send the statement blindly
+            raise DremioNotRepeated(error.url, error.reason, error.sql) from error
         self._store(context, None)
         return {"row_count": progress.done[-1]["row_count"], "statements": progress.done}
 
@@ -171,10 +174,7 @@ class DremioSqlOperator(BaseOperator):
             return job
         if progress.deadline and time.time() >= progress.deadline:
             self.hook.cancel_job(job_id)
-            raise DremioTimeout(
-                f"Dremio job {job_id} was still {job.state} after {self.timeout:g} s and was cancelled. "
-                "Raise the task's `timeout`, or see the job's page for what it waits for."
-            )
+            raise DremioTimeout(f"Dremio job {job_id} was still {job.state} after {self.timeout:g} s and was cancelled")
         self._defer(progress)
 
     def _defer(self, progress: _Progress) -> NoReturn:

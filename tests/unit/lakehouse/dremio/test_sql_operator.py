@@ -1,3 +1,6 @@
+import time
+from datetime import timedelta
+
 import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
@@ -148,6 +151,14 @@ def test_the_timeout_cancels_the_job(make, dremio, task_context):
     with pytest.raises(DremioTimeout, match=r"still RUNNING after 0\.05 s"):
         make(timeout=0.05, deferrable=False).execute(task_context)
     assert dremio.sent("POST", "/api/v3/job/9/cancel") == [None]
+
+
+def test_the_tasks_own_limit_holds_while_it_is_deferred(make, dremio, task_context):
+    dremio.on("POST", "/api/v3/sql", {"id": "9"})
+    dremio.on("GET", "/api/v3/job/9", {"jobState": "RUNNING"})
+    with pytest.raises(TaskDeferred) as deferred:
+        make(execution_timeout=timedelta(minutes=10)).execute(task_context)
+    assert 590 < deferred.value.trigger.deadline - time.time() <= 600
 
 
 def test_a_kill_cancels_the_running_job(make, dremio, task_context):
