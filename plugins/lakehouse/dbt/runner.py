@@ -165,6 +165,8 @@ def _invoke(
     from dbt.cli.main import dbtRunner
 
     outcome = dbtRunner(manifest=parsed, callbacks=callbacks).invoke(arguments)
+    if outcome.exception is not None and not isinstance(outcome.exception, Exception):
+        raise outcome.exception  # the task's time is over, or it was stopped: dbt takes these for errors of its own
     nodes = tuple(_node_result(result) for result in getattr(outcome.result, "results", None) or ())
     if command.count_rows or any(node.failures for node in nodes):
         nodes = tuple(_with_evidence(nodes, command))

@@ -1,14 +1,17 @@
-"""Rows that a failing test found are shown where they can be had, and never in the place of its failure."""
+"""What came of a dbt command: the rows that a failing test found, and what ended dbt from outside."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 from dbt.adapters import factory
+from dbt.cli import main
 
-from lakehouse.dbt.operators import describe
-from lakehouse.dbt.runner import DbtCommand, NodeResult, _with_evidence
+from lakehouse.dbt import operators
+from lakehouse.dbt.operators import DbtTestOperator, describe
+from lakehouse.dbt.runner import DbtCommand, DbtResult, NodeResult, _invoke, _with_evidence
 
 TEST = NodeResult(
     "no_gaps", "test.no_gaps", "test", "fail", "", 0.1, failures=2, path="tests/x.sql", compiled="select 1"
@@ -39,3 +42,21 @@ def test_rows_that_cannot_be_fetched_leave_the_tests_own_failure(
     assert node.is_bad and node.samples == ()
     assert describe(node).startswith("Test no_gaps failed: 2 row(s) should not be there.")
     assert "could not be fetched: Connection refused" in caplog.text
+
+
+def test_the_end_of_the_tasks_time_is_not_taken_for_an_error_of_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = SimpleNamespace(result=None, exception=AirflowTaskTimeout("Timeout, PID: 1"))
+    monkeypatch.setattr(main, "dbtRunner", lambda **_: SimpleNamespace(invoke=lambda arguments: ended))
+    with pytest.raises(AirflowTaskTimeout):
+        _invoke(COMMAND, None, [], [])  # type: ignore[arg-type]
+
+
+def test_a_history_that_cannot_be_kept_does_not_hide_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(conn_id: str) -> str:
+        raise LookupError("no such connection")
+
+    monkeypatch.setattr(operators.database, "dsn", missing)
+    monkeypatch.setattr(operators.records, "record", lambda *_: None)
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
+    task = DbtTestOperator(task_id="t", select="tag:quality")
+    task._record({"ti": ti}, DbtResult((TEST,)), operators.datetime.now(operators.UTC))  # and raises nothing
