@@ -27,6 +27,7 @@ TASK_STYLES = {
     "failed": "red",
     "upstream_failed": "red",
     "up_for_retry": "yellow",
+    "up_for_reschedule": "yellow",
     "running": "cyan",
     "deferred": "cyan",
     "skipped": "dim",

@@ -50,6 +50,8 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
 @hookimpl
 def on_dag_run_running(dag_run: Any, msg: str) -> None:
     """A run began, or begins again after tasks were cleared."""
+    if getattr(dag_run, "clear_number", None) == 0:
+        _forget_namesake(dag_run)
     _run(dag_run, "running")
 
 
@@ -93,6 +95,15 @@ def _run(dag_run: Any, state: str) -> None:
             runs.keep_run(dag_run.dag_id, dag_run.run_id, _batch(dag_run), state, dag_run.start_date, ended)
     except Exception as error:
         log.warning("no record of %s of %s: %s", state, getattr(dag_run, "run_id", "?"), error)
+
+
+def _forget_namesake(dag_run: Any) -> None:
+    try:
+        from lakehouse.ops import runs
+
+        runs.forget(dag_run.dag_id, dag_run.run_id)
+    except Exception as error:
+        log.warning("records of an earlier run %s may remain: %s", getattr(dag_run, "run_id", "?"), error)
 
 
 def _batch(dag_run: Any) -> Any:

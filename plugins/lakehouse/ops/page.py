@@ -58,7 +58,7 @@ def newest(user: GetUserDep) -> HTMLResponse:
             escape(str(row["batch_date"] or "")),
             _state(row["state"]),
             _clock(row["started_at"]),
-            escape(_first_failure(row["summary"])),
+            escape(_first_failure(row["summary"]) if row["state"] == "failed" else ""),  # a rerun has yet to fail
         )
         for row in rows
     ]

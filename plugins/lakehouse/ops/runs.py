@@ -64,6 +64,16 @@ def keep_run(
         database.run(url, _CLOSE, (*KILLED, dag_id, run_id))
 
 
+def forget(dag_id: str, run_id: str) -> None:
+    """Forget the tries of a run that was deleted in Airflow, before one of the same name begins: it counts its tries
+    from 1, and what the other left would pass for newer.
+    """
+    url, run = _url(), (dag_id, run_id)
+    for table in ("task_fact", "task_run", "missed_deadline"):
+        database.run(url, f"DELETE FROM {table} WHERE dag_id = %s AND run_id = %s", run)
+    database.run(url, "UPDATE lease SET try_number = 0 WHERE starts_with(holder, %s)", (f"{dag_id}/{run_id}/",))
+
+
 def keep_task(key: tuple[str, str, str, int, int], state: str, values: dict[str, Any]) -> None:
     """Write the state of one try of a task.
 

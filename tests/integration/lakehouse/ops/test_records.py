@@ -8,6 +8,7 @@ import pytest
 
 from lakehouse.ops import database, listener, records, runs, schema
 from lakehouse.ops.explain import KILLED
+from lakehouse.ops.lease import Lease, LeaseLost, holder_of
 
 pytestmark = pytest.mark.usefixtures("own_database")
 AT = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
@@ -114,6 +115,32 @@ def test_a_run_that_ended_leaves_no_task_open():
     assert (row["state"], row["error"], row["remedy"]) == ("killed", *KILLED)
     kept = runs.run_of("daily_batch", "killed")
     assert kept is not None and (kept["state"], kept["batch_date"]) == ("failed", date(2026, 11, 22))
+
+
+def test_a_run_that_was_deleted_and_made_again_begins_anew():
+    """It has the name and not the tries of the other; a run that is cleared goes on counting."""
+    run = SimpleNamespace(
+        dag_id="daily_batch", run_id="anew", conf=None, start_date=AT, end_date=None, logical_date=AT, run_after=AT,
+        clear_number=0,
+    )  # fmt: skip
+    first, third = (context("a.one", "anew", try_number=number) for number in (1, 3))
+    listener.on_task_instance_running(None, task_instance("a.one", try_number=3, run_id="anew"))
+    records.record(third, "rows", [{"stage": "bronze", "dataset": "x", "rows": 3}])
+    with Lease("lakehouse_db", "anew", holder=holder_of(third)):
+        pass
+    run.clear_number = 1
+    listener.on_dag_run_running(run, "")
+    assert records.collect("daily_batch", "anew")["rows"] and runs.tasks("daily_batch", "anew")
+    with pytest.raises(LeaseLost), Lease("lakehouse_db", "anew", holder=holder_of(first)):
+        pass
+
+    run.clear_number = 0
+    listener.on_dag_run_running(run, "")
+    assert records.collect("daily_batch", "anew")["rows"] == [] and runs.tasks("daily_batch", "anew") == []
+    records.record(first, "rows", [{"stage": "bronze", "dataset": "x", "rows": 1}])
+    assert [row["rows"] for row in records.collect("daily_batch", "anew")["rows"]] == [1]
+    with Lease("lakehouse_db", "anew", holder=holder_of(first)) as lease:
+        lease.check()
 
 
 def test_a_summary_is_kept_beside_what_the_scheduler_tells():

@@ -63,6 +63,12 @@ def test_the_list_shows_only_runs_of_dags_that_the_user_may_read(visit):
     assert visit("/dag/daily_batch?run_id=r1", Readers("another")) == "403"
 
 
+def test_a_run_that_is_under_way_again_is_not_shown_with_its_earlier_failure(visit, monkeypatch):
+    monkeypatch.setattr(runs, "newest_runs", lambda dag_ids: [RUN | {"state": "running"}])
+    shown = visit("/", Readers("daily_batch"))
+    assert "running" in shown and "it broke" not in shown
+
+
 def test_a_run_is_shown_as_airflow_knows_it_now(visit, monkeypatch):
     """Quality was green in an earlier try and was cleared: neither its state nor its figures are shown as good."""
     states = {"marts.fct_orders": "failed", "quality.dbt_tests": "upstream_failed"}
