@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 
+INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is installed here yet: run \`make up\` first."; exit 1; }
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 PYTEST := .venv/bin/python -m pytest
 
@@ -16,7 +17,7 @@ help: ## list the targets
 install: ## the Python environments (.venv, .venv-embedded, .venv-superset), from the pinned locks
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install
 
-install-dev: install ## and what the tests and linters need
+install-dev: ## the same, and what the tests and linters need
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install dev
 
 up: install ## start everything, apply include/pipelines/, run the newest daily batch
@@ -26,22 +27,22 @@ down: ## stop everything; the data stays in .stack/
 	@[ ! -x .venv-embedded/bin/python ] || $(STACK) down
 
 status: ## what runs, where, with how much memory
-	@$(STACK) status
+	@$(INSTALLED); $(STACK) status
 
 logs: ## the last lines of the logs (SERVICE=dremio for one)
-	@$(STACK) logs $(SERVICE)
+	@$(INSTALLED); $(STACK) logs $(SERVICE)
 
 env: ## export lines for a shell: eval "$$(make -s env)"
-	@$(STACK) env
+	@$(INSTALLED); $(STACK) env
 
 run: ## run a DAG and follow it: DAG=daily_batch [DATE=2026-01-31]
-	@$(STACK) run $(or $(DAG),$(error say which: make run DAG=daily_batch DATE=2026-01-31)) $(DATE)
+	@$(INSTALLED); $(STACK) run $(or $(DAG),$(error say which: make run DAG=daily_batch DATE=2026-01-31)) $(DATE)
 
 check: install ## check what include/pipelines/ declares
-	@LAKEHOUSE_INCLUDE=include .venv/bin/python -m lakehouse.cli check
+	@.venv/bin/python -m lakehouse.ops.check
 
 load-files: ## invoice CSVs into the inbox in place of the generated ones: DIR=folder
-	@$(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))
+	@$(INSTALLED); $(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))
 
 test: install-dev ## everything: lint, unit, integration and end-to-end tests, on an instance of its own
 	@bin/test

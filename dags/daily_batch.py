@@ -18,6 +18,9 @@ Runs at 01:00 UTC for the day before. A manual run takes its day from the form (
 **When a group fails:** repair what its message says, click the group in the run's column, *Clear*, keep
 *Downstream* on. Every task may run again: it finds what it has already done. Readers of `gold` see the last
 release until a run has passed its tests.
+
+**One run at a time.** A run waits until those before it have ended, in `extract.wait_for_turn` or, if a later group
+of it was cleared, in the first tasks of that group; the log of a waiting task says for which run.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -34,13 +37,18 @@ from lakehouse.dbt.operators import DbtTestOperator
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.operators.catalog import DremioApplyOperator, DremioPromoteOperator
 from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
-from lakehouse.dremio.operators.release import DremioReleaseOperator
+from lakehouse.dremio.operators.release import DremioClaimSlotOperator, DremioReleaseOperator
 from lakehouse.minio.operators import PublishOperator
-from lakehouse.ops import batch, deadlines, records, releases
+from lakehouse.ops import batch, deadlines, records, turn
+from lakehouse.ops.check import refuse_mistakes
 from lakehouse.ops.report import ReportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
+refuse_mistakes("connections/*.yaml", "dremio.yaml", "reflections.yaml", "dashboards.yaml", "daily_batch.yaml")
+
+SYNC_LIMIT = timedelta(minutes=90)
 SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
+DEADLINE = timedelta(hours=3, minutes=45)  # 04:45 UTC
 QUARANTINED = """
 SELECT dataset_name, reason, COUNT(*) AS row_count
 FROM "intermediate"."int_quarantined_rows"
@@ -49,17 +57,16 @@ GROUP BY dataset_name, reason ORDER BY dataset_name, reason
 
 
 @task
-def claim_slot(**context: Any) -> str:
-    """Take the slot of the marts that readers do not see; the same one when the task is repeated."""
-    return releases.claim_slot("lakehouse_db", context["ti"].run_id, batch.batch_date(context))
+def wait_for_turn() -> None:
+    """Let the runs before this one end first. It does nothing by itself: every task asks before it begins."""
 
 
 @task
 def count_quarantined(**context: Any) -> list[dict[str, Any]]:
     """Record what was refused and why, for the report."""
-    counts = [
-        {"dataset": dataset, "reason": reason, "rows": rows}
-        for dataset, reason, rows in DremioHook("dremio_default").get_records(QUARANTINED)
+    counts = [  # over REST, whose every request has a limit: Airflow cannot interrupt a wait for Flight
+        {"dataset": row["dataset_name"], "reason": row["reason"], "rows": int(row["row_count"])}
+        for row in DremioHook("dremio_default").query(QUARANTINED)
     ]
     records.record(context, "quarantined", counts)
     return counts
@@ -71,7 +78,7 @@ with DAG(
     schedule="0 1 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=1,  # does not count the runs of a backfill, see lakehouse.ops.turn
     max_active_tasks=4,  # the dbt tasks share the machine with what they wait for
     params={
         "batch_date": Param(
@@ -85,12 +92,15 @@ with DAG(
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(minutes=10),
         "execution_timeout": timedelta(minutes=30),
+        "pre_execute": turn.take,
     },
     deadline=DeadlineAlert(
         name="04:45 UTC",
         reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=timedelta(hours=3, minutes=45),
-        callback=SyncCallback(deadlines.missed, kwargs={"promise": "released by 04:45 UTC"}),
+        interval=DEADLINE,
+        callback=SyncCallback(
+            deadlines.missed, kwargs={"promise": "released by 04:45 UTC", "minutes": DEADLINE.total_seconds() / 60}
+        ),
     ),
     user_defined_macros=batch.macros(),
     tags=["batch", "lakehouse", "tier-1"],
@@ -99,20 +109,25 @@ with DAG(
     publish = TaskGroup("publish", doc_md="What landed, by day, to `bronze/<source>/<stream>/date=<day>/`.")
     catalog = TaskGroup("catalog", doc_md="Folders of bronze promoted or refreshed in Dremio; views of `bronze`.")
 
+    with extract:
+        my_turn = wait_for_turn()
     with catalog:
         views = DremioApplyOperator(task_id="views", parts=["views"])
 
     for connection in load_connections():
         name, streams = connection.name, connection.published_streams()
         with extract:
-            sync = AirbyteSyncOperator(task_id=name, connection=name, execution_timeout=timedelta(minutes=90))
+            # the limit of the sync itself: execution_timeout does not count while the task is deferred
+            sync = AirbyteSyncOperator(
+                task_id=name, connection=name, timeout=SYNC_LIMIT, execution_timeout=SYNC_LIMIT + timedelta(minutes=5)
+            )
         with publish:
             columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row
             by_day = PublishOperator(task_id=name, source=name, streams=streams, columns=columns)
         with catalog:
             tables = [f"datalake.bronze.{name}.{stream['name']}" for stream in streams]
             promoted = DremioPromoteOperator(task_id=name, tables=tables)
-        chain(sync, by_day, promoted, views)
+        chain(my_turn, sync, by_day, promoted, views)
 
     staging = layer("staging", doc_md="Views in the space `staging`: typed, the newest version of each row.")
     intermediate = layer("intermediate", doc_md="Joined and reshaped: `datalake.silver` and space `intermediate`.")
@@ -121,7 +136,7 @@ with DAG(
     )
     first_models = list(marts.get_roots())
     with marts:
-        claim_slot() >> first_models
+        DremioClaimSlotOperator(task_id="claim_slot") >> first_models
 
     with TaskGroup("quality", doc_md="Tests over several models, and what was quarantined.") as quality:
         DbtTestOperator(task_id="dbt_tests", select="tag:quality", slot=SLOT)
@@ -137,7 +152,7 @@ with DAG(
         SupersetWarmUpOperator(task_id="warm_up")
 
     with TaskGroup("report", doc_md="The run's record. Runs always; fails if a group failed.") as report:
-        ReportOperator(task_id="report", trigger_rule="all_done")
+        ReportOperator(task_id="report", trigger_rule="all_done", pre_execute=None)  # it only tells: no need to wait
 
     steps = [catalog, staging, intermediate, marts, quality, reflections, release, dashboards]
     chain(*steps)

@@ -18,8 +18,11 @@ from lakehouse.airbyte.operators import AirbyteApplyOperator
 from lakehouse.dremio.operators.catalog import DremioApplyOperator
 from lakehouse.minio.operators import BucketApplyOperator
 from lakehouse.ops import database
+from lakehouse.ops.check import refuse_mistakes
 from lakehouse.ops.schema import ensure_schema
 from lakehouse.superset.operators.apply import SupersetApplyOperator
+
+refuse_mistakes()  # everything under include/pipelines is applied here
 
 
 @task

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -103,16 +104,30 @@ def load(create: bool = True) -> Settings | None:
     file = home / "settings.json"
     if not file.exists() and not create:
         return None
-    overrides = _read_dotenv(REPOSITORY / ".env") | {
-        name: value for name, value in os.environ.items() if name in _known_names()
-    }
+    from_shell = {name: value for name, value in os.environ.items() if name in _known_names()}
+    overrides = _read_dotenv(REPOSITORY / ".env") | from_shell
+    free = overrides.get("LAKEHOUSE_PORTS") == "free"
+    if free:  # .env then speaks of another instance of this clone
+        overrides = {name: value for name, value in overrides.items() if name not in DEFAULT_PORTS} | from_shell
+    from embedded.demo.company import parse_scale  # not at import: it loads numpy
+
     stored = _read_stored(file)
+    if not stored and home.exists() and any(home.iterdir()):
+        raise SettingsError(
+            f"{home} is not empty and is no installation: name a new folder by LAKEHOUSE_HOME, because `make clean` "
+            "deletes it whole."
+        )
     fresh = {
-        "ports": _free_ports() if overrides.get("LAKEHOUSE_PORTS") == "free" else {},
+        "ports": _free_ports() if free else {},
         "credentials": _new_credentials(),
-        "scale": overrides.get("SCALE", DEFAULT_SCALE),
-        "seed": int(overrides.get("SEED", DEFAULT_SEED)),
-        "end_date": overrides.get("DEMO_END_DATE") or _newest_due_day().isoformat(),
+        "scale": _checked("SCALE", overrides.get("SCALE", DEFAULT_SCALE), parse_scale, "100k or 1M"),
+        "seed": int(_checked("SEED", overrides.get("SEED", str(DEFAULT_SEED)), int, "a whole number")),
+        "end_date": _checked(
+            "DEMO_END_DATE",
+            overrides.get("DEMO_END_DATE") or _newest_due_day().isoformat(),
+            datetime.date.fromisoformat,
+            "a day as YYYY-MM-DD",
+        ),
     }
     kept = fresh | stored
     kept["credentials"] = fresh["credentials"] | stored.get("credentials", {})
@@ -131,6 +146,15 @@ def load(create: bool = True) -> Settings | None:
         end_date=datetime.date.fromisoformat(kept["end_date"]),
         overrides=overrides,
     )
+
+
+def _checked(name: str, value: str, parse: Callable[[str], object], example: str) -> str:
+    """`value` as it is, once `parse` takes it."""
+    try:
+        parse(value)
+    except ValueError as error:
+        raise SettingsError(f"{name}={value!r} cannot be used ({error}): write {example}.") from error
+    return value
 
 
 def _known_names() -> set[str]:
@@ -173,6 +197,7 @@ def _read_stored(file: Path) -> dict:
 
 def _write_private(file: Path, content: dict) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.chmod(0o700)  # customers' data and logs are below it
     partial = file.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

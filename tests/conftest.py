@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ def reach() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def real_invoices() -> Path:
-    """The folder of real invoice files, which is not part of the project."""
+def real_invoices() -> Path | None:
+    """The folder of real invoice files, which is not part of the project; None (and a warning) where it is absent."""
     folder = Path(os.environ.get("ONLINE_RETAIL_DIR") or REPOSITORY.parent / "shared" / "data" / "online-retail")
-    if not list(folder.glob("*.csv")):
-        pytest.skip(f"the real invoice files are not here ({folder}): the generated ones are tested instead")
-    return folder
+    if list(folder.glob("*.csv")):
+        return folder
+    warnings.warn(f"the real invoice files are not here ({folder}): generated ones take their place", stacklevel=1)
+    return None

@@ -94,7 +94,8 @@ CREATE TABLE IF NOT EXISTS airbyte_state (
     state jsonb NOT NULL,
     updated_at timestamp DEFAULT now()
 );
--- per stream of a connection: its generation, and the columns (name -> type) that its last sync saw
+-- per stream of a connection: its generation, the columns (name -> type) that its last sync saw, and those that any
+-- sync has delivered
 CREATE TABLE IF NOT EXISTS stream_record (
     connection_id uuid NOT NULL,
     stream text NOT NULL,
@@ -103,6 +104,7 @@ CREATE TABLE IF NOT EXISTS stream_record (
     columns jsonb,
     PRIMARY KEY (connection_id, stream)
 );
+ALTER TABLE stream_record ADD COLUMN IF NOT EXISTS delivered jsonb;
 """
 
 

@@ -103,6 +103,10 @@ def _load_files(options: argparse.Namespace) -> None:
         f"{put} files put into the inbox, {same} were there already, {removed} generated files removed; "
         f"the inbox has {len(inbox.keys())} files."
     )
+    _say(
+        "Rows of generated files that a run has published already stay in the lake: bronze keeps what was received, "
+        "so figures over all days have both."
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -30,11 +30,14 @@ def due_day(state: journal.ShopState, now: datetime.datetime) -> datetime.date:
     return state.company.end_date + max(passed, datetime.timedelta(0))
 
 
-async def keep_time(database_url: str, inbox: Inbox) -> None:
-    """Adds days as they become due, until cancelled. A failure is logged and tried again a minute later."""
+async def keep_time(database_url: str, inbox: Inbox, up_to_date: asyncio.Event) -> None:
+    """Adds days as they become due, until cancelled; sets `up_to_date` once none was missing. A failure is logged
+    and tried again a minute later.
+    """
     while True:
         try:
             await asyncio.to_thread(catch_up, database_url, inbox, datetime.datetime.now(datetime.UTC))
+            up_to_date.set()
         except Exception:
             log.exception("The shop could not be brought up to date; next try in %s s.", CHECK_SECONDS)
         await asyncio.sleep(CHECK_SECONDS)

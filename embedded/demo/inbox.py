@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -104,23 +105,40 @@ class Inbox:
 
 
 def own_files(folder: Path) -> list[Path]:
-    """The CSV files of `folder` that can go into the inbox, in order of name.
+    """The CSV files of `folder`, in order of name. What is wrong with one of them is its reader's to say, and
+    `doubts` tells it beforehand.
 
     Raises:
-        InboxError: no such folder, no CSV file in it, or files whose first line is not the expected header.
+        InboxError: no such folder, no CSV file in it, or none that has the columns of store invoices.
     """
     if not folder.is_dir():
         raise InboxError(f"{folder} is no folder. Write DIR=<folder with CSV files>.")
     files = sorted(path for path in folder.iterdir() if path.suffix == ".csv" and path.is_file())
     if not files:
         raise InboxError(f"{folder} has no file whose name ends in .csv.")
-    wrong = [path.name for path in files if _first_line(path) != HEADER]
-    if wrong:
+    wrong = [path.name for path in files if doubts(path)]
+    if len(wrong) == len(files):
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise InboxError(f"The first line of {shown} is not the header of a store invoice file: {HEADER}")
+        raise InboxError(
+            f"The first line of {shown} is not the header of a store invoice file: {HEADER}. {folder} has no other "
+            "CSV file, so nothing was put into the inbox."
+        )
     return files
 
 
-def _first_line(path: Path) -> str:
+def doubts(path: Path) -> str | None:
+    """Why the reader of the inbox will set the whole file aside, as far as its first line shows; None: it will not."""
     with path.open("rb") as file:
-        return file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        line = file.readline()
+        if not line.strip() and not file.read().strip():
+            return "the file is empty"
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in line:
+        return "it is not UTF-8; it looks like UTF-16"
+    try:
+        names = next(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")], strict=True), [])
+    except UnicodeDecodeError:
+        return "its first line is not UTF-8"
+    except csv.Error as error:
+        return f"its first line does not parse: {error}"
+    missing = [name for name in HEADER.split(",") if name not in names]
+    return f"its first line lacks {', '.join(missing)}" if missing else None

@@ -6,7 +6,7 @@
 Header `X-Api-Key` is required (401 without). Parameters: `page` from 1, `page_size` 1 to 1000 (default 500),
 `updated_since` an ISO 8601 instant, inclusive (UTC where it names no zone). The answer is `{"data": [...],
 "page": 1, "has_more": true}`; errors are `{"error": "..."}` with 400, 401, 429 (with `Retry-After`), 500 or
-503 (nothing loaded yet). `GET /health` needs no key.
+503 (nothing loaded yet). `GET /health` needs no key; it answers 503 until the shop has the days that have passed.
 """
 
 from __future__ import annotations
@@ -48,16 +48,23 @@ def run(host: str, port: int, database_url: str, inbox: Inbox, api_key: str) -> 
 
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
-            clock = asyncio.create_task(keep_time(database_url, inbox))
+            clock = asyncio.create_task(keep_time(database_url, inbox, up_to_date))
             yield
             clock.cancel()
 
-        app = create_app(Feed(read_state), api_key, Gate(), lifespan)
+        up_to_date = asyncio.Event()
+        app = create_app(Feed(read_state), api_key, Gate(), lifespan, up_to_date)
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 
-def create_app(feed: Feed, api_key: str, gate: Gate, lifespan: Callable[[Starlette], Any] | None = None) -> Starlette:
-    """The service over `feed`, for clients that know `api_key`."""
+def create_app(
+    feed: Feed,
+    api_key: str,
+    gate: Gate,
+    lifespan: Callable[[Starlette], Any] | None = None,
+    up_to_date: asyncio.Event | None = None,
+) -> Starlette:
+    """The service over `feed`, for clients that know `api_key`; healthy once `up_to_date` is set, if one is given."""
 
     def answer(request: Request) -> Response:
         if not secrets.compare_digest(request.headers.get("X-Api-Key", "").encode(), api_key.encode()):
@@ -75,6 +82,8 @@ def create_app(feed: Feed, api_key: str, gate: Gate, lifespan: Callable[[Starlet
         return JSONResponse(page_of(table, page, size, since))
 
     def health(request: Request) -> Response:
+        if up_to_date is not None and not up_to_date.is_set():
+            return _error(503, "The shop is being given the days that have passed.")
         return JSONResponse({"status": "ok"})
 
     routes = [Route("/health", health)]

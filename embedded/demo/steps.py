@@ -10,7 +10,7 @@ import psycopg
 
 from embedded.demo import invoices, journal, shop
 from embedded.demo.company import ONE_DAY, Company
-from embedded.demo.inbox import PREFIX, Inbox, own_files
+from embedded.demo.inbox import PREFIX, Inbox, doubts, own_files
 
 Report = Callable[[str], None]
 
@@ -87,12 +87,19 @@ def last_day(database_url: str) -> datetime.date:
 def load_files(database_url: str, inbox: Inbox, folder: Path, report: Report) -> tuple[int, int, int]:
     """Puts the CSV files of `folder` into the inbox in place of the generated ones.
 
-    From then on the demo company adds no invoice files of its own. Files of an earlier `load_files` stay.
+    From then on the demo company adds no invoice files of its own. Files of an earlier `load_files` stay. A file that
+    the reader of the inbox will set aside is put there all the same: it then is in the run's report, with its reason.
 
     Returns:
         Files put, files that were there with the same content, generated files removed.
     """
     files = own_files(folder)
+    for path in files:
+        reason = doubts(path)
+        if reason:
+            report(
+                f"warning: {path.name}: {reason}. The next run sets the file aside with its reason and takes the rest."
+            )
     inbox.make()
     put = 0
     with psycopg.connect(database_url) as connection:

@@ -16,22 +16,24 @@ from pathlib import Path
 import psutil
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from embedded.settings import REPOSITORY, Settings, SettingsError, home_folder, load
 from embedded.stack import airflow, runs, services, summary
 from embedded.stack.processes import (
     StackError,
-    kill_leftovers,
     last_log_lines,
     log_file,
+    refuse_taken_ports,
     running,
-    stop,
+    stop_all,
 )
 
 console = Console(highlight=False)
 DAILY = "daily_batch"
 SETUP = "platform_setup"
+CHANGES_SHOWN = 4  # of each service's; the run's logs in Airflow have all of them
 
 
 def main() -> int:
@@ -40,7 +42,7 @@ def main() -> int:
     try:
         return arguments.command(arguments) or 0
     except (StackError, SettingsError) as error:
-        console.print(f"[bold red]error:[/] {error}", markup=True, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("\ninterrupted; what was started goes on running (`make status`, `make down`)")
@@ -66,11 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     add("env", print_environment, 'export lines for a shell: eval "$(make -s env)"')
     command = add("run", run, "run a DAG and follow it")
     command.add_argument("dag", help="the DAG's id, for example daily_batch")
-    command.add_argument("date", nargs="?", type=datetime.date.fromisoformat, help="the batch, YYYY-MM-DD")
+    command.add_argument("date", nargs="?", type=_day, help="the batch, YYYY-MM-DD")
     command = add("load-files", load_files, "put a folder of invoice CSVs into the inbox, in place of what is there")
     command.add_argument("folder", type=Path)
     add("clean", clean, "stop everything and delete the installation's data")
     return parser
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day: write it as YYYY-MM-DD, e.g. 2026-01-31") from error
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -78,7 +87,10 @@ def up(arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
     settings = _settings(create=True)
     with _only_one(settings):
-        console.print(f"Starting the lakehouse in {settings.home} (SCALE={settings.scale})")
+        console.print(f"Starting the lakehouse in {settings.home} (SCALE={settings.scale})", markup=False)
+        for service in services.all_services(settings):
+            if running(settings.home, service.name) is None:
+                refuse_taken_ports(service)
         services.run_steps(services.steps(settings), _tell)
         client = airflow.api(settings)
         for dag_id in (SETUP, DAILY):
@@ -101,21 +113,15 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def down(arguments: argparse.Namespace) -> int:
-    """Stop every service in the opposite order of its start, then whatever of this installation is left."""
-    settings = load(create=False)
-    if settings is None:
-        console.print(f"Nothing to stop: there is no installation in {home_folder()}.")
+    """Stop every service, then whatever of this installation is left. Needs no readable settings."""
+    home = home_folder()
+    if not (home / "settings.json").exists():
+        console.print(f"Nothing to stop: there is no installation in {home}.", markup=False)
         return 0
-    # Airflow's processes do not need each other to end: all of them at once.
-    airflow_processes = [found for each in airflow.services(settings) if (found := running(settings.home, each.name))]
-    for process in airflow_processes:
-        process.terminate()
-    psutil.wait_procs(airflow_processes, timeout=15)
-    for service in reversed(services.all_services(settings)):
-        if stop(settings.home, service):
-            console.print(f"  {service.name} stopped")
-    left = kill_leftovers(settings.home)
-    console.print("Stopped." + (f" {left} left-over processes ended." if left else ""))
+    stopped, left = stop_all(home)
+    console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if left:
+        console.print(f"{left} processes that killed services had left behind were ended too.")
     return 0
 
 
@@ -165,6 +171,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Trigger a DAG, follow it, print its summary if it is the daily batch."""
     settings = _existing()
     client = airflow.api(settings)
+    known = [dag["dag_id"] for dag in client.call("GET", "/dags?limit=1000")["dags"]]
+    if known and arguments.dag not in known:
+        raise StackError(f"there is no DAG {arguments.dag!r}. There are: {', '.join(sorted(known))}.")
     runs.wait_for_dag(client, arguments.dag)
     runs.unpause(client, arguments.dag)
     conf = {"batch_date": arguments.date.isoformat()} if arguments.date else {}
@@ -191,7 +200,7 @@ def clean(arguments: argparse.Namespace) -> int:
     home = home_folder()
     if (home / "settings.json").exists():
         shutil.rmtree(home)
-        console.print(f"Deleted {home}.")
+        console.print(f"Deleted {home}.", markup=False)
     return 0
 
 
@@ -213,8 +222,12 @@ def _apply_declared_state(client: airflow.AirflowApi, settings: Settings) -> Non
         raise StackError(f"{SETUP} failed at {', '.join(failed)}: see {url}")
     entry = f"/dags/{SETUP}/dagRuns/{run_id}/taskInstances/summary/xcomEntries/return_value?deserialize=true"
     changes = client.call("GET", entry)["value"]
-    changed = [f"{part}: {'; '.join(names)}" for part, names in changes.items() if names]
-    console.print("Changed " + " · ".join(changed) if changed else "Nothing changed.", markup=False)
+    if not any(changes.values()):
+        console.print("Nothing changed.")
+    for part, names in changes.items():
+        if names:
+            more = f"; and {len(names) - CHANGES_SHOWN} more" if len(names) > CHANGES_SHOWN else ""
+            console.print(f"  {part}, {len(names)} changes: {'; '.join(names[:CHANGES_SHOWN])}{more}", markup=False)
 
 
 def _finish(settings: Settings, dag_id: str, run_id: str, state: str) -> int:
@@ -253,7 +266,7 @@ def _watch(settings: Settings) -> None:
 
 def _tell(name: str, message: str, seconds: float) -> None:
     took = f"{seconds:.1f} s" if seconds >= 0.95 else ""
-    console.print(f"  [green]✓[/] {name:<22} {message}  [dim]{took}[/]")
+    console.print(f"  [green]✓[/] {name:<22} {escape(message)}  [dim]{took}[/]")
 
 
 def _memory(process: psutil.Process) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 
 from embedded.settings import REPOSITORY, Settings
-from embedded.stack.processes import Service, StackError, last_log_lines, log_file, responds
+from embedded.stack.processes import Service, StackError, environment_for, last_log_lines, log_file, responds
 
 BIN = REPOSITORY / ".venv" / "bin"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -67,7 +66,6 @@ def environment(settings: Settings) -> dict[str, str]:
         # airflow_local_settings, which Airflow imports from here
         "PYTHONPATH": str(REPOSITORY / "config"),
         "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
-        "no_proxy": "127.0.0.1,localhost",
         "TZ": "UTC",
     }
 
@@ -106,7 +104,7 @@ def run(settings: Settings, name: str, command: list[str]) -> None:
             command,
             stdout=output,
             stderr=output,
-            env=os.environ | environment(settings),
+            env=environment_for(settings.home, environment(settings)),
             cwd=REPOSITORY,
             check=False,
         )
@@ -153,7 +151,7 @@ def services(settings: Settings) -> list[Service]:
 
 def _component_healthy(health_url: str, key: str) -> bool:
     try:
-        return httpx.get(health_url, timeout=5).json()[key]["status"] == "healthy"
+        return httpx.get(health_url, timeout=5, trust_env=False).json()[key]["status"] == "healthy"
     except (httpx.HTTPError, KeyError, ValueError):
         return False
 
@@ -167,11 +165,11 @@ class AirflowApi:
     password: str
 
     def __post_init__(self) -> None:
-        self._client = httpx.Client(base_url=self.base_url, timeout=60)
+        self._client = httpx.Client(base_url=self.base_url, timeout=60, trust_env=False)
         self._login()
 
     def _login(self) -> None:
-        answer = self._client.post("/auth/token", json={"username": self.username, "password": self.password})
+        answer = self._request("POST", "/auth/token", json={"username": self.username, "password": self.password})
         if answer.status_code != 201:
             raise StackError(f"Airflow at {self.base_url} refuses user {self.username}: {answer.text[:300]}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -182,15 +180,24 @@ class AirflowApi:
         Raises:
             StackError: any other error status, with Airflow's own words.
         """
-        answer = self._client.request(method, f"/api/v2{path}", **arguments)
+        answer = self._request(method, f"/api/v2{path}", **arguments)
         if answer.status_code == 401:  # the token lives for a day
             self._login()
-            answer = self._client.request(method, f"/api/v2{path}", **arguments)
+            answer = self._request(method, f"/api/v2{path}", **arguments)
         if answer.status_code in accept:
             return None
         if answer.is_error:
             raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
         return answer.json() if answer.content else None
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise StackError(
+                f"Airflow at {self.base_url} does not answer ({type(error).__name__}: {error}). `make status` says "
+                "what runs, `make up` starts what is missing."
+            ) from error
 
 
 def api(settings: Settings) -> AirflowApi:
@@ -303,7 +310,7 @@ def check_dashboards(settings: Settings) -> tuple[str, bool]:
         [str(BIN / "python"), "-m", "lakehouse.superset.cached"],
         capture_output=True,
         text=True,
-        env=os.environ | environment(settings) | named,
+        env=environment_for(settings.home, environment(settings) | named),
         cwd=REPOSITORY,
         check=False,
     )

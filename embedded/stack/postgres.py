@@ -42,7 +42,7 @@ def service(settings: Settings) -> Service:
     return Service(
         name="postgres",
         command=[
-            *_as_server_user(),
+            *_as_server_user(_data(settings)),
             str(_binaries() / "postgres"),
             "-D",
             str(_data(settings)),
@@ -54,32 +54,35 @@ def service(settings: Settings) -> Service:
         ports={"POSTGRES_PORT": port},
         # SIGINT is PostgreSQL's fast shutdown: clients are disconnected, nothing is lost.
         stop_signal=signal.SIGINT,
+        stops_last=True,
     )
 
 
 def prepare(settings: Settings) -> None:
-    """Makes the data folder once (initdb). Safe to call again; a half-made folder is made anew.
+    """Makes the data folder once (initdb), aside and then in one step. Safe to call again.
 
     Raises:
         StackError: there are no binaries, or initdb failed.
     """
     data = _data(settings)
-    if (data / "PG_VERSION").exists() and (data / "global" / "pg_control").exists():
+    if data.exists():
         return
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True, mode=0o700)
-    owner = _server_user()
+    partial = data.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    owner = _server_user(partial)
     with tempfile.NamedTemporaryFile("w", suffix=".password") as password:
         password.write(settings.credentials["postgres_postgres"])
         password.flush()
         if owner:
-            os.chown(data, owner.pw_uid, owner.pw_gid)
+            os.chown(partial, owner.pw_uid, owner.pw_gid)
             os.chown(password.name, owner.pw_uid, owner.pw_gid)
-        command = [*_as_server_user(), str(_binaries() / "initdb"), "-D", str(data), "-U", "postgres"]
+        command = [*_as_server_user(partial), str(_binaries() / "initdb"), "-D", str(partial), "-U", "postgres"]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", f"--pwfile={password.name}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StackError(f"PostgreSQL's initdb failed for {data}:\n{done.stderr.strip()}")
+        raise StackError(f"PostgreSQL's initdb failed for {partial}:\n{done.stderr.strip()}")
+    partial.rename(data)
 
 
 def create_databases(settings: Settings) -> None:
@@ -139,10 +142,14 @@ def _binaries() -> Path:
     )
 
 
-def _server_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root: for root, an unprivileged user of this machine; else None."""
+def _server_user(data: Path) -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root: for root, the owner of the data folder, or an unprivileged user of this
+    machine for a new one; else None.
+    """
     if os.geteuid() != 0:
         return None
+    if data.exists() and (owner := data.stat().st_uid):
+        return pwd.getpwuid(owner)
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)
@@ -151,14 +158,14 @@ def _server_user() -> pwd.struct_passwd | None:
     raise StackError("run by root, and neither user `postgres` nor `nobody` exists: run `make up` as another user.")
 
 
-def _as_server_user() -> list[str]:
+def _as_server_user(data: Path) -> list[str]:
     """The command prefix that drops root.
 
     A clone below a folder of mode 0700 (root's home, say) could not be reached by the other user. Rather than
     open that folder to everybody, the server keeps the one capability to read and traverse. `no_setuid_fixup`
     lets access(2), with which initdb looks for its sister programs, see that capability too.
     """
-    user = _server_user()
+    user = _server_user(data)
     if user is None:
         return []
     if not shutil.which("setpriv"):

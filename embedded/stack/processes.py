@@ -13,14 +13,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 
 LOG_LINES_IN_ERRORS = 15
+STOP_SECONDS = 15  # how long a service may take to end cleanly
+# Settings of the user's shell that would lead a service of ours to another server, another account or another home.
+FOREIGN = ("AWS_", "AIRFLOW_", "DBT_", "SUPERSET_", "PG")
 HEALTH_INTERVAL = 0.15  # seconds between two health checks while starting
 
 
@@ -33,7 +37,8 @@ class Service:
     """How to run one service.
 
     `healthy` answers whether it serves requests; `ports` maps the setting's name to the port that it listens on;
-    `start_seconds` bounds the wait for health; `stop_signal` asks it to end cleanly within `stop_seconds`.
+    `start_seconds` bounds the wait for health; `stop_signal` asks it to end cleanly. What others write to on their way
+    down `stops_last`.
     """
 
     name: str
@@ -43,7 +48,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
     start_seconds: float = 60
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_seconds: float = 15
+    stops_last: bool = False
 
 
 def responds(url: str, contains: str | None = None) -> Callable[[], bool]:
@@ -51,7 +56,7 @@ def responds(url: str, contains: str | None = None) -> Callable[[], bool]:
 
     def check() -> bool:
         try:
-            answer = httpx.get(url, timeout=5)
+            answer = httpx.get(url, timeout=5, trust_env=False)  # no proxy between this machine and itself
         except httpx.HTTPError:
             return False
         return answer.status_code == 200 and (contains is None or contains in answer.text)
@@ -72,10 +77,22 @@ def listens(port: int) -> Callable[[], bool]:
     return check
 
 
+def environment_for(home: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """What a process of this installation sees: the user's environment without what is `FOREIGN`, a home of its own
+    (DuckDB and Superset write there), no proxy for this machine, and `variables`.
+    """
+    user = home / "user"
+    user.mkdir(parents=True, exist_ok=True)
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
+    own = {"HOME": str(user), "no_proxy": direct, "NO_PROXY": direct, "LAKEHOUSE_INSTANCE": str(home)}
+    return mine | own | dict(variables)
+
+
 def running(home: Path, name: str) -> psutil.Process | None:
     """The service's main process if it is alive, else None."""
     try:
-        stored = json.loads(_pid_file(home, name).read_text())
+        stored = _stored(home, name)
         process = psutil.Process(stored["pid"])
         same = abs(process.create_time() - stored["create_time"]) < 1
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
@@ -92,8 +109,8 @@ def start(home: Path, service: Service) -> bool:
     process = running(home, service.name)
     started = process is None
     if process is None:
-        for setting, port in service.ports.items():
-            _refuse_taken_port(service.name, setting, port)
+        end(_orphans(home, service.name))
+        refuse_taken_ports(service)
         process = launch(home, service)
     _wait_until_healthy(home, service, process)
     return started
@@ -103,52 +120,80 @@ def launch(home: Path, service: Service) -> psutil.Process:
     """Starts the process in a session of its own and records it, without waiting for health."""
     log = log_file(home, service.name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | service.environment | {"LAKEHOUSE_INSTANCE": str(home)}
     with log.open("ab") as output:
         child = subprocess.Popen(
             list(service.command),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment,
+            env=environment_for(home, service.environment),
             start_new_session=True,
         )
     process = psutil.Process(child.pid)
-    record(home, service.name, process)
+    record(home, service, process)
     return process
 
 
-def record(home: Path, name: str, process: psutil.Process) -> None:
-    """Remembers `process` as the service's main process."""
-    file = _pid_file(home, name)
+def record(home: Path, service: Service, process: psutil.Process) -> None:
+    """Remembers `process` as the service's main process, and how it is stopped."""
+    file = _pid_file(home, service.name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"pid": process.pid, "create_time": process.create_time()}))
+    known = {"pid": process.pid, "create_time": process.create_time()}
+    file.write_text(json.dumps(known | {"stop_signal": service.stop_signal, "stops_last": service.stops_last}))
 
 
-def stop(home: Path, service: Service) -> bool:
-    """Ends the service and every process of its session. Returns whether it was running."""
-    process = running(home, service.name)
-    if process is None:
-        _pid_file(home, service.name).unlink(missing_ok=True)
-        return False
-    family = session_of(process)
-    process.send_signal(service.stop_signal)
-    psutil.wait_procs([process], timeout=service.stop_seconds)
-    end(family)
-    _pid_file(home, service.name).unlink(missing_ok=True)
-    return True
+def stop_all(home: Path) -> tuple[list[str], int]:
+    """Ends every service that was started from this folder, with every process of its session, all at once but for
+    those that stop last; then what else carries this installation's mark.
+
+    Needs nothing but the folder, so that it works also where settings cannot be read any more.
+
+    Returns:
+        The names of the services that ran, and how many other processes were found and ended.
+    """
+    names = sorted(file.stem for file in (home / "run").glob("*.json"))
+    stopped: list[str] = []
+    leftovers: list[psutil.Process] = []
+    for last in (False, True):
+        mains, families = [], []
+        for name in names:
+            stored = _stored(home, name)
+            if bool(stored.get("stops_last")) is not last:
+                continue
+            if process := running(home, name):
+                families += session_of(process.pid)
+                process.send_signal(stored.get("stop_signal", signal.SIGTERM))
+                mains.append(process)
+                stopped.append(name)
+            else:
+                leftovers += _orphans(home, name)
+        psutil.wait_procs(mains, timeout=STOP_SECONDS)
+        end(families)
+    for name in names:
+        _pid_file(home, name).unlink(missing_ok=True)
+    alive = [process for process in leftovers if process.is_running()]
+    end(alive)
+    return stopped, len(alive) + kill_leftovers(home)
 
 
-def session_of(process: psutil.Process) -> list[psutil.Process]:
-    """The process and all others of its session (children that were re-parented included)."""
+def session_of(leader: int) -> list[psutil.Process]:
+    """All processes of the session that the process `leader` began (children that were re-parented included)."""
     members = []
     for candidate in psutil.process_iter():
         try:
-            if os.getsid(candidate.pid) == process.pid:
+            if os.getsid(candidate.pid) == leader:
                 members.append(candidate)
         except (OSError, psutil.Error):
             continue
     return members
+
+
+def _orphans(home: Path, name: str) -> list[psutil.Process]:
+    """What a service whose main process was killed has left running. (The kernel gives a pid to nobody while there
+    is a session of that number; a live process of that number is a stranger's.)
+    """
+    leader = _stored(home, name).get("pid")
+    return [] if leader is None or psutil.pid_exists(leader) else session_of(leader)
 
 
 def end(processes: list[psutil.Process], seconds: float = 5) -> None:
@@ -210,11 +255,22 @@ def _wait_until_healthy(home: Path, service: Service, process: psutil.Process) -
         time.sleep(HEALTH_INTERVAL)
 
 
+def refuse_taken_ports(service: Service) -> None:
+    """Raises StackError if somebody else listens on a port of the service, or it may not be listened on."""
+    for setting, port in service.ports.items():
+        _refuse_taken_port(service.name, setting, port)
+
+
 def _refuse_taken_port(name: str, setting: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError as error:
+            raise StackError(
+                f"{name} cannot start: this user may not listen on port {port}. Put {setting}=<a port above 1023> "
+                "into .env and run `make up` again."
+            ) from error
         except OSError as error:
             owner = _listener(port)
             raise StackError(
@@ -231,6 +287,15 @@ def _listener(port: int) -> str:
     except psutil.Error:
         pass
     return ""
+
+
+def _stored(home: Path, name: str) -> dict[str, Any]:
+    """What `record` wrote; empty where there is nothing, or half of it."""
+    try:
+        found = json.loads(_pid_file(home, name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _pid_file(home: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from embedded.stack.airflow import AirflowApi
@@ -18,12 +19,15 @@ from embedded.stack.processes import StackError
 POLL_SECONDS = 0.7
 DAG_PARSE_SECONDS = 90  # how long a new installation may take until Airflow knows its DAGs
 SCHEDULER_SECONDS = 20  # how long the scheduler may take to create the run of an unpaused DAG
+SILENCE_SECONDS = 60  # how long Airflow may not answer while a run is followed
 FINISHED = {"success", "failed"}
+ENDED = {"success", "failed", "upstream_failed", "skipped", "up_for_retry"}
 TASK_STYLES = {
     "success": "green",
     "failed": "red",
     "upstream_failed": "red",
     "up_for_retry": "yellow",
+    "up_for_reschedule": "yellow",
     "running": "cyan",
     "deferred": "cyan",
     "skipped": "dim",
@@ -112,25 +116,35 @@ def _scheduler_makes_run_for(day: datetime.date) -> bool:
 
 
 def follow(client: AirflowApi, dag_id: str, run_id: str, console: Console, watch: Callable[[], None]) -> RunState:
-    """Shows the run until it ends: a live table in a terminal, a line for each change elsewhere.
+    """Shows the run until it ends: in a terminal a line for each task that ended above a live table of the groups,
+    elsewhere a line for each change.
 
-    `watch` is called at each poll and may raise, to say that a service died.
+    `watch` is called at each poll and may raise, to say that a service died. An Airflow that is silent for a while
+    is waited for.
+
+    Raises:
+        StackError: a service died, or Airflow did not answer for `SILENCE_SECONDS`.
     """
     run = RunState(dag_id, run_id)
-    path = f"/dags/{dag_id}/dagRuns/{run_id}"
-    begun = time.monotonic()
-    live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+    begun = answered = time.monotonic()
+    live = Live(console=console, refresh_per_second=4) if console.is_terminal and not console.is_dumb_terminal else None
     if live:
         live.start()
     try:
         while True:
-            run.state = client.call("GET", path)["state"]
-            changes = _update(run, client.call("GET", f"{path}/taskInstances?limit=1000")["task_instances"])
+            try:
+                changes = _read(client, run)
+                answered = time.monotonic()
+            except StackError:
+                watch()  # says which service died, if one did
+                if time.monotonic() - answered > SILENCE_SECONDS:
+                    raise
+                changes = []
+            for task in changes:
+                if live is None or task["state"] in ENDED:
+                    console.print(_line(task), highlight=False, soft_wrap=True)
             if live:
                 live.update(_table(run, time.monotonic() - begun))
-            else:
-                for task in changes:
-                    console.print(_line(task), highlight=False, soft_wrap=True)
             if run.state in FINISHED:
                 return run
             watch()
@@ -138,6 +152,13 @@ def follow(client: AirflowApi, dag_id: str, run_id: str, console: Console, watch
     finally:
         if live:
             live.stop()
+
+
+def _read(client: AirflowApi, run: RunState) -> list[dict[str, Any]]:
+    """Takes in what Airflow says of the run; the tasks whose state changed."""
+    path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}"
+    run.state = client.call("GET", path)["state"]
+    return _update(run, client.call("GET", f"{path}/taskInstances?limit=1000")["task_instances"])
 
 
 def _update(run: RunState, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -158,7 +179,7 @@ def _line(task: dict[str, Any]) -> str:
     took = f" {task['duration']:.1f} s" if task.get("duration") and task["state"] in ("success", "failed") else ""
     style = TASK_STYLES[task["state"]]
     again = f" (try {task['try_number']})" if (task["try_number"] or 0) > 1 else ""
-    return f"{moment}  {task['task_id']:<48} [{style}]{task['state']}[/]{took}{again}"
+    return f"{moment}  {escape(task['task_id']):<48} [{style}]{task['state']}[/]{took}{again}"
 
 
 def _table(run: RunState, seconds: float) -> Table:
@@ -177,5 +198,5 @@ def _table(run: RunState, seconds: float) -> Table:
             if task["state"] in TASK_STYLES and task["state"] not in ("success", "skipped", "upstream_failed")
         ]
         spent = sum(task["duration"] or 0 for task in tasks)
-        table.add_row(group, f"{done}/{len(tasks)}", "  ".join(now[:3]), f"{spent:.0f}" if spent else "")
+        table.add_row(group, f"{done}/{len(tasks)}", "  ".join(now), f"{spent:.0f}" if spent else "")
     return table

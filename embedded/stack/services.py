@@ -20,6 +20,7 @@ from embedded.stack import airflow, postgres
 from embedded.stack.processes import (
     Service,
     StackError,
+    environment_for,
     last_log_lines,
     listens,
     log_file,
@@ -64,6 +65,7 @@ def object_store(settings: Settings) -> Service:
         environment={"RCLONE_AUTH_KEY": f'"{secret["s3_access_key"]},{secret["s3_secret_key"]}"'},
         healthy=listens(port),
         ports={"S3_PORT": port},
+        stops_last=True,
     )
 
 
@@ -155,6 +157,7 @@ def store_api(settings: Settings) -> Service:
         environment=demo_environment(settings),
         healthy=responds(settings.url("STORE_API_PORT") + "/health"),
         ports={"STORE_API_PORT": port},
+        start_seconds=600,  # after days off it first adds the days that have passed
     )
 
 
@@ -242,8 +245,12 @@ def run_steps(todo: list[Step], tell: Callable[[str, str, float], None]) -> None
         tell(step.name, message or "is up", time.monotonic() - begun)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(todo)) as pool:
-        for future in concurrent.futures.as_completed([pool.submit(run, step) for step in todo]):
-            future.result()
+        try:
+            for future in concurrent.futures.as_completed([pool.submit(run, step) for step in todo]):
+                future.result()
+        except BaseException:  # also Ctrl-C: nothing more is begun
+            failed.set()
+            raise
 
 
 def _package_path() -> dict[str, str]:
@@ -272,14 +279,13 @@ def _run(settings: Settings, name: str, command: list[str], environment: dict[st
         raise StackError(f"{command[0]} is missing: run `make up`, which installs it.")
     log = log_file(settings.home, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    mark = {"LAKEHOUSE_INSTANCE": str(settings.home)}
     with log.open("wb") as errors:
         done = subprocess.run(
             command,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | environment | mark,
+            env=environment_for(settings.home, environment),
             cwd=REPOSITORY,
             check=False,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from embedded.settings import Settings
@@ -59,12 +60,18 @@ def print_logins(console: Console, settings: Settings) -> None:
 def _print_rows(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("stage", "dataset", title="Rows, from source to mart", title_justify="left")
     table.add_column("rows", justify="right")
+    table.add_column("counted")
     known = {stage: place for place, stage in enumerate(STAGES)}
     previous = None
     for row in sorted(rows, key=lambda each: (known.get(each["stage"], len(known)), each["dataset"])):
-        table.add_row(row["stage"] if row["stage"] != previous else "", row["dataset"], f"{row['rows']:,}")
+        first = row["stage"] != previous
+        counted = "read by this run" if row["stage"] == "source" else "in all"
+        table.add_row(row["stage"] if first else "", row["dataset"], f"{row['rows']:,}", counted if first else "")
         previous = row["stage"]
     console.print(table)
+    read = [row["rows"] for row in rows if row["stage"] == "source"]
+    if read and not any(read):
+        console.print("No new rows in the sources for this batch.")
 
 
 def _print_quarantined(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -74,7 +81,7 @@ def _print_quarantined(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("dataset", "reason", title="Quarantined", title_justify="left")
     table.add_column("rows", justify="right")
     for row in sorted(rows, key=lambda each: (each["dataset"], each["reason"])):
-        table.add_row(row["dataset"], row["reason"], f"{row['rows']:,}")
+        table.add_row(row["dataset"], escape(row["reason"]), f"{row['rows']:,}")
     console.print(table)
 
 
@@ -108,5 +115,6 @@ def _print_groups(console: Console, groups: list[dict[str, Any]]) -> None:
     console.print(table)
     for group in groups:
         if group.get("error"):
-            console.print(f"[red]{group['group']}[/]: {group['error']}", highlight=False)
-            console.print(f"    what to do: {group.get('remedy') or 'see the task log in Airflow'}", highlight=False)
+            console.print(f"[red]{group['group']}[/]: {escape(group['error'])}", highlight=False)
+            remedy = group.get("remedy") or "see the task log in Airflow"
+            console.print(f"    what to do: {escape(remedy)}", highlight=False)

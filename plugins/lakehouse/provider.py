@@ -52,6 +52,11 @@ _DREMIO_FORM: dict[str, Any] = {
         "label": "Request timeout (s)",
         "schema": {"type": ["integer", "null"], "default": 30, "minimum": 1},
     },
+    "flight_timeout": {
+        "label": "Flight timeout (s)",
+        "description": "Of one statement over Flight, and of fetching its result.",
+        "schema": {"type": ["integer", "null"], "default": 1200, "minimum": 1},
+    },
     "routing_queue": {"label": "Routing queue", "schema": {"type": ["string", "null"]}},
     "routing_tag": {"label": "Routing tag", "schema": {"type": ["string", "null"]}},
 }

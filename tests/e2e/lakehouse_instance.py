@@ -32,8 +32,16 @@ GROUPS = [
     "dashboards",
     "report",
 ]
+WAITS = "extract.wait_for_turn"
 FINISHED = {"success", "failed"}
 RUN_SECONDS = 420
+# a figure beside the row count by which a reader would notice that something unreleased is shown
+FIGURES = {
+    "fct_daily_revenue": "SUM(amount)",
+    "fct_customer_lifetime_value": "SUM(lifetime_value)",
+    "fct_daily_invoices": "SUM(daily_revenue)",
+    "fct_orders": "SUM(amount)",
+}
 # what gRPC says when the server's process is gone; anything that a server answers is another text
 NO_SERVER = ("failed to connect", "could not finish writing", "socket closed", "connection re", "stream removed")
 
@@ -97,10 +105,11 @@ class Airflow:
         raise AssertionError(f"run {run_id} did not end within {seconds} s; not green: {states}")
 
     def wait_for_group(self, run_id: str, group: str, states: set[str], seconds: float = RUN_SECONDS) -> None:
-        """Waits until some task of the group is in one of `states`."""
+        """Waits until some task of the group that does its work is in one of `states`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if any(task["state"] in states for task in self.tasks(run_id, group).values()):
+            tasks = self.tasks(run_id, group)
+            if any(task["state"] in states for name, task in tasks.items() if name != WAITS):
                 return
             assert self.run(run_id)["state"] not in FINISHED, f"the run ended before {group} was in {states}"
             time.sleep(0.1)
@@ -149,17 +158,22 @@ class Dremio:
         table = self.query(sql)
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True)) if table.num_columns else []
 
+    def figures(self, view: str) -> tuple[Any, ...]:
+        """Rows of a view of `gold`, and the sum by which it is known."""
+        return self.rows(f'SELECT COUNT(*), {FIGURES.get(view, "0")} FROM gold."{view}"')[0]
+
     def views(self, space: str = "gold") -> list[str]:
         sql = f"SELECT TABLE_NAME FROM INFORMATION_SCHEMA.\"TABLES\" WHERE TABLE_SCHEMA = '{space}'"
         return sorted(name for (name,) in self.rows(sql))
 
     def snapshot(self) -> dict[str, tuple[int, str]]:
         """For every view of `gold`: how many rows, and a digest of all of them, whatever their order."""
-        found = {}
-        for view in self.views():
-            rows = sorted(repr(row) for row in self.rows(f'SELECT * FROM gold."{view}"'))
-            found[view] = (len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest())
-        return found
+        return {view: self.digest(f'gold."{view}"') for view in self.views()}
+
+    def digest(self, dataset: str) -> tuple[int, str]:
+        """How many rows a table or view has, and a digest of all of them, whatever their order."""
+        rows = sorted(repr(row) for row in self.rows(f"SELECT * FROM {dataset}"))
+        return len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 @dataclass
@@ -167,17 +181,18 @@ class Reader:
     """Polls every view of `gold` while something else happens.
 
     It must never meet an error, an empty view, or figures that were not released: `problems` says what it met,
-    `seen` which row counts each view had.
+    `seen` which figures each view had (see `Dremio.figures`).
     """
 
     dremio: Dremio
     may_be_down: bool = False
     problems: list[str] = field(default_factory=list)
-    seen: dict[str, set[int]] = field(default_factory=dict)
+    seen: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
     polls: int = 0
 
     def __enter__(self) -> Reader:
         self._views = self.dremio.views()
+        self.seen = {view: {self.dremio.figures(view)} for view in self._views}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
         self._thread.start()
@@ -187,19 +202,25 @@ class Reader:
         self._stop.set()
         self._thread.join(timeout=60)
 
+    def assert_saw_one_release(self) -> None:
+        """For a time in which the released figures did not change: polled often, no problem, nothing else seen."""
+        assert self.problems == []
+        assert {view: figures for view, figures in self.seen.items() if len(figures) > 1} == {}
+        assert self.polls > len(self._views)
+
     def _poll(self) -> None:
         while not self._stop.is_set():
             for view in self._views:
                 try:
-                    ((count,),) = self.dremio.rows(f'SELECT COUNT(*) FROM gold."{view}"')
+                    figures = self.dremio.figures(view)
                 except Exception as error:
                     if self.may_be_down and any(text in str(error).lower() for text in NO_SERVER):
                         continue
                     self.problems.append(f"{view}: {type(error).__name__}: {error}")
                     continue
                 self.polls += 1
-                self.seen.setdefault(view, set()).add(count)
-                if count == 0:
+                self.seen.setdefault(view, set()).add(figures)
+                if figures[0] == 0:
                     self.problems.append(f"{view}: empty")
             self._stop.wait(0.2)
 
@@ -218,6 +239,15 @@ def shop(reach: dict[str, str], *statements: str) -> None:
     with psycopg2.connect(reach["SHOP_DB_URL"]) as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+
+
+def next_change(table: str) -> str:
+    """SQL for the `updated_at` of a change to the demo's source: after every other, and before the next day's rows.
+
+    The demo stamps a day's rows within that day, so now() may be ahead of them: an incremental sync that has read
+    such a change never reads what is stamped before it.
+    """
+    return f"(SELECT max(updated_at) + interval '1 millisecond' FROM {table})"
 
 
 def pid_of(service: str) -> int:

@@ -5,8 +5,10 @@ quotes do not close is joined with the lines after it only if that makes a whole
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+
+from embedded.airbyte.worker.parquet import safe_name
 
 # A quoted field may go over this many lines; a quote that is still open then is broken.
 LONGEST_RECORD_LINES = 100
@@ -42,16 +44,23 @@ class Parsed:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def parse(body: bytes, dialect: Dialect, required: list[str]) -> Parsed:
+def parse(body: bytes, dialect: Dialect, required: list[str], reserved: Collection[str] = ()) -> Parsed:
     """Parse a whole file.
 
     :param required: columns without which the file is rejected as a whole.
+    :param reserved: names that no column of a file may have, because the reader has columns of these names itself.
     """
     try:
         lines, undecodable = _lines(body, dialect)
         header = _header(lines, undecodable, dialect, required)
+        named = _named_columns(header, reserved)
+        parsed = _records(lines, undecodable, dialect, header)
+        return parsed if named == len(header) else _without_nameless(parsed, named)
     except _FileRejected as error:
         return Parsed(rejected=[Rejected(0, "", str(error))])
+
+
+def _records(lines: list[str], undecodable: dict[int, str], dialect: Dialect, header: list[str]) -> Parsed:
     parsed = Parsed(header=header)
     width, delimiter, quote = len(header), dialect.delimiter, dialect.quote_char
     at = 1
@@ -126,10 +135,42 @@ def _header(lines: list[str], undecodable: dict[int, str], dialect: Dialect, req
     missing = [name for name in required if name not in header]
     if missing:
         raise _FileRejected(f"the header lacks {', '.join(missing)}; it has {', '.join(header)}")
-    twins = sorted({name for name in header if header.count(name) > 1})
+    return header
+
+
+def _named_columns(header: list[str], reserved: Collection[str]) -> int:
+    """How many columns the file has, up to the last that has a name (a comma at the line's end makes one without).
+
+    :raises _FileRejected: a column before that has no name, or two would be one in the lake, where case and special
+        characters make no difference.
+    """
+    named = len(header)
+    while named and not header[named - 1].strip():
+        named -= 1
+    nameless = [str(at) for at, name in enumerate(header[:named], 1) if not name.strip()]
+    if nameless or not named:
+        raise _FileRejected(f"the header has no name for column {', '.join(nameless or ['1'])}")
+    twins = sorted({name for name in header[:named] if header.count(name) > 1})
     if twins:
         raise _FileRejected(f"the header has {', '.join(twins)} more than once")
-    return header
+    known = {safe_name(name).lower(): f"{name}, which the reader adds itself" for name in reserved}
+    for name in header[:named]:
+        short = safe_name(name).lower()
+        if short in known:
+            raise _FileRejected(f"the header has {name}: in the lake it would have the name of {known[short]}")
+        known[short] = name
+    return named
+
+
+def _without_nameless(parsed: Parsed, named: int) -> Parsed:
+    """The records without the columns at the end that have no name, if these are empty."""
+    for number, fields in zip(parsed.line_numbers, parsed.rows, strict=True):
+        if any(field.strip() for field in fields[named:]):
+            raise _FileRejected(
+                f"the header has no name for column {named + 1}, and line {number} has a value in a column without one"
+            )
+    rows = [fields[:named] for fields in parsed.rows]
+    return Parsed(parsed.header[:named], rows, parsed.line_numbers, parsed.rejected)
 
 
 def _quoted_record(

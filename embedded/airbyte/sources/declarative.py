@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import requests
 from airbyte_cdk.models import (
     AirbyteMessage,
@@ -30,6 +31,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
 from embedded.airbyte.failures import Kind, SyncFailure
 from embedded.airbyte.sources.json_columns import to_table
+from embedded.airbyte.sources.record_columns import RecordColumns
 
 if TYPE_CHECKING:
     from embedded.airbyte.worker.delivery import Delivery
@@ -183,42 +185,42 @@ class _StreamRead:
         self._top_text: Any = delivered.get("cursor")
         self._digests: set[str] = set(delivered.get("digests") or [])
         self._known = frozenset(self._digests)
-        self._unlisted: set[str] = set()
         delivery.begin(stream)
+        self._columns = RecordColumns(stream, delivery.delivered_columns(stream.name), delivery.follows_new_columns)
+        self._held: list[tuple[pa.Table, pa.Array | None]] = []
 
     def add(self, record: dict[str, Any]) -> None:
         """Take a record, unless the last sync delivered this very record."""
+        for sentence in self._columns.see(record):
+            self._warn(sentence)
         if self._stream.incremental and self._seen(record):
             return
-        unlisted = record.keys() - self._stream.columns.keys() - self._unlisted
-        if unlisted:
-            self._unlisted |= unlisted
-            self._delivery.ledger.log(
-                "WARN",
-                f"Stream {self._stream.name}: the service sends {', '.join(sorted(unlisted))}, which the manifest's "
-                "schema does not list; not delivered (the raw responses hold it).",
-            )
         self.pending.append(record)
 
     def write(self) -> None:
-        """Deliver what is pending."""
+        """Make a table of what is pending, and deliver if there is much.
+
+        Tables are held back as long as memory allows, because a later record may show a column that these lack.
+        """
         if not self.pending:
             return
-        table, changes = to_table(self.pending, self._stream.read_columns)
+        table, changes = to_table(self.pending, self._columns.schema)
         if changes is not None:
             fields = sorted({change["field"] for row in changes.to_pylist() for change in row})
-            self._delivery.ledger.log(
-                "WARN",
-                f"Stream {self._stream.name}: values of {', '.join(fields)} do not fit the manifest's schema; they "
-                "are null, and the rows' _airbyte_meta.changes say so.",
+            self._warn(
+                f"values of {', '.join(fields)} do not fit the manifest's schema; they are null, and the rows' "
+                "_airbyte_meta.changes say so."
             )
-        self._delivery.write(self._stream.name, table, changes)
+        self._held.append((table, changes))
         self.since_checkpoint += len(self.pending)
         self.pending = []
+        if sum(held.nbytes for held, _ in self._held) >= self._delivery.buffer_bytes:
+            self._deliver()
 
     def checkpoint(self) -> None:
         """Make everything received durable and store the last state that came."""
         self.write()
+        self._deliver()
         state = dict(self.state)
         if self._stream.incremental and self._digests and len(self._digests) <= MOST_DIGESTS:
             state[DELIVERED] = {"cursor": self._top_text, "digests": sorted(self._digests)}
@@ -228,6 +230,24 @@ class _StreamRead:
     def finish(self) -> None:
         """The stream was read to its end."""
         self.checkpoint()
+
+    def _deliver(self) -> None:
+        """Hand over what is held back, with the columns that are known by now."""
+        if not self._held:
+            return
+        tables = self._columns.fit(table for table, _ in self._held)
+        if self._columns.lost:
+            self._warn(
+                f"no record of this sync has {', '.join(self._columns.lost)}, which earlier syncs delivered; "
+                "its files are without."
+            )
+        for table, (_, changes) in zip(tables, self._held, strict=True):
+            self._delivery.write(self._stream.name, table, changes)
+        self._delivery.remember_columns(self._stream.name, self._columns.delivered)
+        self._held = []
+
+    def _warn(self, sentence: str) -> None:
+        self._delivery.ledger.log("WARN", f"Stream {self._stream.name}: {sentence}")
 
     def _seen(self, record: dict[str, Any]) -> bool:
         assert self._stream.cursor is not None  # every incremental stream has one

@@ -5,6 +5,7 @@ remembers). Lines that do not parse go to the stream that the connection names i
 without one they fail the sync, because nothing may be lost unsaid.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.object_store import explained, s3_client
 from embedded.airbyte.sources.csv_lines import Dialect, Parsed, parse
+from embedded.airbyte.worker.parquet import AIRBYTE_FIELDS
 
 if TYPE_CHECKING:
     from embedded.airbyte.worker.delivery import Delivery
@@ -28,6 +30,7 @@ MODIFIED = "_ab_source_file_last_modified"
 LINE = "line_number"
 QUOTES = '"'  # some servers put them around an ETag in one answer and not in another
 TEXT = {"type": "string"}
+RESERVED = [URL, MODIFIED, LINE, *(field.name for field in AIRBYTE_FIELDS)]
 REJECTED_SCHEMA = pa.schema(
     [(URL, pa.string()), (MODIFIED, pa.string()), (LINE, pa.int64()), ("line", pa.string()), ("reason", pa.string())]
 )
@@ -135,8 +138,9 @@ class FileSource:
         rejects: str | None,
         delivery: "Delivery",
     ) -> None:
-        delivery.raw(f"{stream.name}/{file.key.removeprefix(ours.prefix)}", body)
-        parsed = parse(body, ours.dialect, ours.columns or [])
+        name = file.key.removeprefix(ours.prefix)
+        delivery.raw_version(f"{stream.name}/{name}", f"{stream.name}/{_version(file, body)}/{name}", body)
+        parsed = parse(body, ours.dialect, ours.columns or [], RESERVED)
         if parsed.rejected and rejects is None:
             first = parsed.rejected[0]
             raise SyncFailure(
@@ -276,6 +280,12 @@ def _rejected(file: _File, parsed: Parsed) -> pa.Table:
         ],
         schema=REJECTED_SCHEMA,
     )
+
+
+def _version(file: _File, body: bytes) -> str:
+    """The folder of a later version of a file: when it came, and what it is where two came within a second."""
+    digest = hashlib.sha256(body).hexdigest()[:8]
+    return f"timestamp={datetime.fromisoformat(file.modified):%Y%m%d_%H%M%S}_{digest}"
 
 
 def _time(at: datetime) -> str:

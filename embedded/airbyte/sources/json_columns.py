@@ -1,6 +1,7 @@
 """JSON records to Arrow columns by a JSON schema, as Airbyte's S3 destination types them.
 
 A value that does not fit its column becomes null, and the row's `_airbyte_meta.changes` says so: Airbyte's own way.
+Who takes the files must look there (publishing does, and fails).
 """
 
 import json

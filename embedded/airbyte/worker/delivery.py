@@ -15,7 +15,7 @@ from embedded.airbyte.catalog import ConfiguredStream
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.worker.destination import S3Destination
 from embedded.airbyte.worker.ledger import Ledger
-from embedded.airbyte.worker.parquet import ParquetFile, with_airbyte_columns
+from embedded.airbyte.worker.parquet import ParquetFile, safe_name, with_airbyte_columns
 
 
 class _StreamFiles:
@@ -52,7 +52,7 @@ class Delivery:
         self._connection = connection
         self._prefix: str = connection["prefix"]
         lakehouse = connection["lakehouse"]
-        self._buffer_bytes = int(lakehouse.get("buffer_size_mb", 256)) * 1024 * 1024
+        self.buffer_bytes = int(lakehouse.get("buffer_size_mb", 256)) * 1024 * 1024
         self._raw_path: str | None = lakehouse.get("raw_path")
         self._scratch = scratch
         self._streams: dict[str, _StreamFiles] = {}
@@ -82,7 +82,7 @@ class Delivery:
         if files.open is None:
             files.open = self._new_file(stream, files, rows.schema)
             files.columns.update({field.name: str(field.type) for field in data.schema})
-        files.open.write(rows, self._buffer_bytes)
+        files.open.write(rows, self.buffer_bytes)
         if files.open.full:
             self._flush(stream)
 
@@ -91,10 +91,41 @@ class Delivery:
         if not self._destination.keys(self._folder(stream)):
             self.write(stream, schema.empty_table())
 
+    @property
+    def follows_new_columns(self) -> bool:
+        """Whether a column that the source has now and had not before is to be delivered."""
+        return bool(self._connection["schema_changes"] == "propagate_columns")
+
+    def delivered_columns(self, stream: str) -> dict[str, str]:
+        """The columns (name -> Arrow type) that `remember_columns` was told of, in this and all earlier syncs."""
+        return self.ledger.delivered_columns(self._connection_id, stream)
+
+    def remember_columns(self, stream: str, columns: Mapping[str, str]) -> None:
+        """Keep, for later syncs, which columns were delivered. A clear does not forget them."""
+        self.ledger.remember_columns(self._connection_id, stream, columns)
+
     def raw(self, path: str, body: bytes) -> None:
         """Keep something of the source as it came, where the connection asks for that."""
         if self._raw_path:
-            self._destination.put(f"{self._raw_path.strip('/')}/{path}", body)
+            self._destination.put(self._raw_key(path), body)
+
+    def raw_version(self, path: str, later: str, body: bytes) -> None:
+        """Keep a version of something that the source may replace, where the connection asks for that.
+
+        The first version stays at `path` for good; another is kept at `later`, which tells the versions apart.
+        Keeping a version again changes nothing.
+        """
+        if not self._raw_path:
+            return
+        first = self._destination.get(self._raw_key(path))
+        if first is None:
+            self.raw(path, body)
+        elif first != body:
+            self.raw(later, body)
+
+    def _raw_key(self, path: str) -> str:
+        assert self._raw_path is not None
+        return f"{self._raw_path.strip('/')}/{path}"
 
     def checkpoint(self, stream: str, state: dict[str, Any], beside: str | None = None) -> None:
         """Make all rows of the stream durable, then store the state that covers them.
@@ -177,8 +208,7 @@ def namespace(connection: Mapping[str, Any], stream: ConfiguredStream) -> str:
 
 
 def _safe_names(stream: str, names: list[str]) -> list[str]:
-    """Column names as Airbyte's Parquet files have them: letters, digits and underscores only."""
-    safe = [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in names]
+    safe = [safe_name(name) for name in names]
     if len(set(safe)) != len(safe):
         twins = sorted(name for name, short in zip(names, safe, strict=True) if safe.count(short) > 1)
         raise SyncFailure(

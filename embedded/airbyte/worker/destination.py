@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from embedded.airbyte.destinations import CODECS, DEFAULT_PATH_FORMAT
 from embedded.airbyte.object_store import explained, s3_client
 
@@ -63,6 +65,17 @@ class S3Destination:
         """Store bytes under the key."""
         with self._explained(f"write s3://{self.bucket}/{key}"):
             self._client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        """What is stored under the key; None if nothing is."""
+        with self._explained(f"read s3://{self.bucket}/{key}"):
+            try:
+                body: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+                return body
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return None
+                raise
 
     def keys(self, prefix: str) -> list[str]:
         """All object keys under a prefix."""

@@ -5,6 +5,7 @@ Every write is fenced: it happens only while the attempt is still the running on
 back; what it uploaded meanwhile is at worst delivered twice.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -110,6 +111,25 @@ class Ledger:
                 (connection_id, stream, Jsonb(columns)),
             )
         return (row["columns"] or {}) if row else {}
+
+    def delivered_columns(self, connection_id: Any, stream: str) -> dict[str, str]:
+        """The columns (name -> type) that all syncs before delivered, as far as they were remembered."""
+        row = self._db.execute(
+            "SELECT delivered FROM stream_record WHERE connection_id = %s AND stream = %s", (connection_id, stream)
+        ).fetchone()
+        return (row["delivered"] or {}) if row else {}
+
+    def remember_columns(self, connection_id: Any, stream: str, columns: Mapping[str, str]) -> None:
+        """Add to the columns that were delivered; the newer type counts."""
+        with self._running():
+            self._db.execute(
+                """
+                INSERT INTO stream_record AS r (connection_id, stream, delivered) VALUES (%s, %s, %s)
+                ON CONFLICT (connection_id, stream) DO UPDATE
+                SET delivered = coalesce(r.delivered, '{}') || EXCLUDED.delivered
+                """,
+                (connection_id, stream, Jsonb(dict(columns))),
+            )
 
     def emitted(self, stream: str, records: int, size: int) -> None:
         """Count records read (not yet durable); written to the database with the next checkpoint."""

@@ -1,6 +1,7 @@
 """Parquet files as Airbyte's S3 destination writes them: its own columns first, then the data's."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ AIRBYTE_FIELDS = [
 ]
 ROW_GROUP_ROWS = 1_000_000
 FILE_BYTES = 200 * 1024 * 1024
+
+
+def safe_name(name: str) -> str:
+    """A column's name as Airbyte's Parquet files have it: letters, digits and underscores only."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def random_ids(count: int) -> pa.Array:

@@ -1,5 +1,7 @@
 """What include/pipelines declares for Airbyte: airbyte.yaml, connections/*.yaml, connectors/*.yaml."""
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -66,13 +68,39 @@ class Source(Configured):
             raise ValueError("a source of type declarative has a manifest, and no other has one")
         return self
 
+    @model_validator(mode="after")
+    def _schemas_of_files_are_json(self) -> Self:
+        for stream in self._file_streams():
+            try:
+                schema = json.loads(stream.get("input_schema") or "{}")
+            except (TypeError, json.JSONDecodeError) as error:
+                raise ValueError(f"stream {stream.get('name')}: input_schema is no JSON: {error}") from None
+            if not isinstance(schema, dict):
+                raise ValueError(f"stream {stream.get('name')}: input_schema is no JSON object of column -> type")
+        return self
+
+    def file_columns(self, stream: str) -> list[str] | None:
+        """Return the columns that every file of a stream has, by its `input_schema`, as they are named in the lake.
+
+        None where the source reads no files or the stream has no schema.
+        """
+        for entry in self._file_streams():
+            if entry.get("name") == stream and entry.get("input_schema"):
+                # Airbyte's Parquet files have letters, digits and underscores in names only
+                return [re.sub(r"[^A-Za-z0-9_]", "_", name) for name in json.loads(entry["input_schema"])]
+        return None
+
+    def _file_streams(self) -> list[dict[str, Any]]:
+        streams = self.configuration.get("streams") if self.type == "s3" else None
+        return [entry for entry in streams or [] if isinstance(entry, dict)]
+
 
 class Stream(Declared):
     """A stream of a connection.
 
     :ivar batch_date: the column, `file_name` or `snapshot` that tells a row's day.
-    :ivar dropped_columns: columns that the source had and is to lack from now on: newer rows have null there.
-        Publishing fails at any other column that is gone.
+    :ivar dropped_columns: columns that the source had and is to lack from now on: newer rows have null there, and
+        rows whose value Airbyte could not deliver. Publishing fails at any other column that is gone or altered.
     """
 
     name: str
@@ -140,11 +168,12 @@ class Connection(Declared):
     lakehouse: Lakehouse = Field(default_factory=Lakehouse)
 
     def published_streams(self) -> list[dict[str, Any]]:
-        """Return the streams as PublishOperator takes them: name, batch_date; columns, dropped_columns if declared."""
+        """Return the streams as PublishOperator takes them: name, batch_date, and what else is declared of them."""
         return [
             *(
                 {"name": item.name, "batch_date": item.batch_date}
                 | ({"dropped_columns": list(item.dropped_columns)} if item.dropped_columns else {})
+                | ({"required_columns": required} if (required := self.source.file_columns(item.name)) else {})
                 for item in self.streams
             ),
             *(

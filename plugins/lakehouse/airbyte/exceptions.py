@@ -1,6 +1,7 @@
 """What can go wrong with Airbyte, as types with attributes.
 
-`transient` tells whether the same call may succeed later without anybody changing anything.
+`transient` tells whether the same call may succeed later without anybody changing anything; `what` and `remedy` say
+in a sentence each what failed and what to do (see `lakehouse.ops.explain`).
 """
 
 from typing import ClassVar
@@ -12,30 +13,30 @@ class AirbyteError(Exception):
     """Base of everything this package raises about Airbyte."""
 
     transient: ClassVar[bool] = False
+    remedy = "Put right what it names, in Airbyte or under include/pipelines, then clear the group."
 
 
 class AirbyteUnreachable(AirbyteError):
     """No connection, or none in time. Retried already as often as the client allows."""
 
     transient = True
+    remedy = "Check that it runs, and host of the Airflow connection."
 
     def __init__(self, url: str, client_id: str | None, reason: str) -> None:
         self.url, self.client_id, self.reason = url, client_id, reason
-        super().__init__(
-            f"Airbyte at {url} (client id {client_id or '-'}) does not answer: {reason}. "
-            "Check that it runs, and host of the Airflow connection."
-        )
+        self.what = f"Airbyte at {url} (client id {client_id or '-'}) does not answer: {reason}"
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class AirbyteAuthError(AirbyteError):
     """The credentials were refused."""
 
+    remedy = "Check login (client id) and password (client secret) of the Airflow connection."
+
     def __init__(self, url: str, client_id: str | None, status: int) -> None:
         self.url, self.client_id, self.status = url, client_id, status
-        super().__init__(
-            f"Airbyte at {url} refused the client id {client_id or '-'} with status {status}. "
-            "Check login (client id) and password (client secret) of the Airflow connection."
-        )
+        self.what = f"Airbyte at {url} refused the client id {client_id or '-'} with status {status}"
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class AirbyteHttpError(AirbyteError):
@@ -46,15 +47,19 @@ class AirbyteHttpError(AirbyteError):
     :ivar answer: what Airbyte said.
     """
 
+    remedy = "See in Airbyte what it is about, put that right (or run the DAG platform_setup), then clear the group."
+
     def __init__(self, method: str, path: str, status: int, title: str, answer: str) -> None:
         self.method, self.path, self.status, self.title, self.answer = method, path, status, title, answer
-        super().__init__(f"{method} {path}: Airbyte answered {status}: {answer or '(empty body)'}")
+        self.what = f"{method} {path}: Airbyte answered {status}: {answer or '(empty body)'}"
+        super().__init__(self.what)
 
 
 class AirbyteServerError(AirbyteHttpError):
     """429 or 5xx. `retry_after`: seconds that the server asks to wait, None if it does not say."""
 
     transient = True
+    remedy = "Wait until Airbyte has less to do (or restart it if its log shows that it is ill), then clear the group."
 
     def __init__(
         self, method: str, path: str, status: int, title: str, answer: str, retry_after: float | None = None
@@ -92,7 +97,9 @@ class SyncFailed(AirbyteError):
             if status == "cancelled"
             else "Repair what it names, then clear this task: the sync goes on from its last committed state."
         )
-        super().__init__(f"Airbyte's sync of {connection} (job {job_id}) {status}: {told.rstrip('.')}. {remedy}")
+        self.what = f"Airbyte's sync of {connection} (job {job_id}) {status}: {told.rstrip('.')}"
+        self.remedy = remedy
+        super().__init__(f"{self.what}. {remedy}")
 
 
 class SyncMisconfigured(SyncFailed, AirflowFailException):
@@ -102,15 +109,23 @@ class SyncMisconfigured(SyncFailed, AirflowFailException):
     """
 
 
-class SyncTimeout(AirbyteError):
-    """A sync did not end in time; it was cancelled."""
+class SyncTimeout(AirbyteError, AirflowFailException):
+    """A sync did not end in time. Another try would take as long and is not made.
 
-    def __init__(self, connection: str, job_id: int, seconds: float, status: str) -> None:
+    :ivar cancelled: whether the job was cancelled; one that somebody else had started goes on.
+    """
+
+    remedy = "See in Airbyte why the source is slow; raise `timeout` of the task if that is how long it takes."
+
+    def __init__(self, connection: str, job_id: int, seconds: float, status: str, cancelled: bool = True) -> None:
         self.connection, self.job_id, self.seconds, self.status = connection, job_id, seconds, status
-        super().__init__(
+        self.cancelled = cancelled
+        end = "was cancelled" if cancelled else "goes on, for it was not started by this task"
+        self.what = (
             f"Airbyte's sync of {connection} (job {job_id}) did not end within {seconds:.0f} s "
-            f"(last state: {status}) and was cancelled. Raise `timeout` of the task, or see why the source is slow."
+            f"(last state: {status}) and {end}"
         )
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class NothingRead(AirbyteError):

@@ -55,12 +55,13 @@ class AirbyteSyncOperator(BaseOperator):
     :param connection: name or id of the Airbyte connection (templated).
     :param workspace: name of the workspace in which the name is looked for (templated); None: all.
     :param airbyte_conn_id: Airflow connection of type `airbyte` (templated).
-    :param timeout: how long a sync may take; then it is cancelled and the task fails.
+    :param timeout: how long a sync may take, counted from its start; then the task fails, and cancels the job if it
+        had started it. (Airflow's own `execution_timeout` does not count while a task is deferred.)
     :param require_rows: fail if the sync read nothing.
     :param deferrable: wait in the triggerer; otherwise in the worker.
     :param worker_seconds: seconds to wait in the worker before deferring: deferring costs about a second.
     :raises SyncFailed: with Airbyte's reason; SyncMisconfigured, which is not retried, where only a repair helps.
-    :raises SyncTimeout: `timeout` is over.
+    :raises SyncTimeout: `timeout` is over; not retried.
     :raises NothingRead: no rows, and `require_rows` is set.
     :raises UnknownName: there is no connection of that name.
     :raises AirbyteUnreachable: no answer. AirbyteAuthError: the credentials were refused.
@@ -177,9 +178,11 @@ class AirbyteSyncOperator(BaseOperator):
     def _finish(self, context: Any, airbyte: AirbyteHook, job: Job) -> dict[str, Any]:
         """Turn a job that has ended, or whose time is over, into the task's result or failure."""
         if not job.status.is_terminal:
-            airbyte.cancel(job.job_id)
+            own = self._is_own(context, job.job_id)
+            if own:
+                airbyte.cancel(job.job_id)
             context["task_state_store"].delete(_JOB_KEY)
-            raise SyncTimeout(self.connection, job.job_id, self.timeout.total_seconds(), job.status)
+            raise SyncTimeout(self.connection, job.job_id, self.timeout.total_seconds(), job.status, own)
         streams, reason, needs_repair = airbyte.details(job.job_id)
         if job.status is not JobStatus.SUCCEEDED:
             context["task_state_store"].delete(_JOB_KEY)
@@ -212,6 +215,12 @@ class AirbyteSyncOperator(BaseOperator):
             "streams": streams,
             "columns": columns,
         }
+
+    @staticmethod
+    def _is_own(context: Any, job_id: int) -> bool:
+        """Whether this task started the job; a deferred task is a new process and has this from its store alone."""
+        state = context["task_state_store"].get(_JOB_KEY)
+        return not state or int(state["job_id"]) != job_id or bool(state["owned"])
 
     def _record(self, context: Any, job: Job, streams: Mapping[str, int]) -> None:
         counts = {f"{self.connection}.{name}": rows for name, rows in streams.items()}

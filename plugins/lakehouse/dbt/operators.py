@@ -8,12 +8,11 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg2
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from cosmos import ProfileConfig
 
-from lakehouse.dbt import runner
+from lakehouse.dbt import failures, runner
 from lakehouse.dbt.profile import DremioProfileMapping
 from lakehouse.dbt.statements import Statements
 from lakehouse.ops import database, records, releases
@@ -23,7 +22,18 @@ PROJECT = "lakehouse"
 
 
 class DbtFailed(RuntimeError):
-    """dbt failed: which model or test, what Dremio said or which rows, and where to look."""
+    """dbt failed: which model or test, what Dremio said or which rows, and where to look.
+
+    :param what: one sentence for the report, without rows and SQL; empty: the message says it.
+    :param remedy: what to do about it.
+    """
+
+    remedy = "Correct what the message names, then clear the group; readers of gold go on seeing the last release."
+
+    def __init__(self, message: str, what: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy or self.remedy
+        super().__init__(message)
 
 
 class DbtTestFailed(DbtFailed, AirflowFailException):
@@ -59,10 +69,10 @@ class _DbtOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Run dbt; record rows and tests; fail with a text that says what to do."""
-        self._refuse_live_slot(context)
         started = datetime.now(UTC)
         with self._lease(context) as lease:
-            self._statements = Statements(before_each=lease.check if lease else None)
+            self._refuse_write(context, lease)
+            self._statements = Statements(before_each=lambda: self._refuse_write(context, lease))
             try:
                 result = runner.run(
                     runner.DbtCommand(
@@ -79,6 +89,8 @@ class _DbtOperator(BaseOperator):
                 )
             finally:
                 self._statements.cancel("this dbt task has ended")  # leaves no job of ours behind a timeout
+            if lease is not None:
+                lease.check()  # what an orphan found is not recorded: its retry tells what happened
         self._record(context, result, started)
         self._raise_if_failed(result)
         return {node.name: node.rows for node in result.of_kind("model")}
@@ -89,8 +101,8 @@ class _DbtOperator(BaseOperator):
             cancelled = self._statements.cancel("the task was killed")
             self.log.info("Cancelled %d job(s) on Dremio: %s", len(cancelled), ", ".join(cancelled) or "none ran")
 
-    def _refuse_live_slot(self, context: Mapping[str, Any]) -> None:
-        """Only what writes to a slot has something to refuse."""
+    def _refuse_write(self, context: Mapping[str, Any], lease: Lease | None) -> None:
+        """Raise if this process may not send another statement. What only reads has nothing to refuse."""
 
     def _lease(self, context: Mapping[str, Any]) -> Any:
         return nullcontext(None)
@@ -152,17 +164,21 @@ class _DbtOperator(BaseOperator):
                     )
             finally:
                 connection.close()
-        except psycopg2.Error as error:  # a record is never worth a failed task
+        except Exception as error:  # the Airflow connection may be missing too: a record is never worth a failed task
             self.log.warning("dbt's run history was not kept: %s", str(error).strip())
 
     def _raise_if_failed(self, result: runner.DbtResult) -> None:
         if result.failed:
             only_tests = all(node.kind == "test" and node.failures for node in result.failed)
-            raise (DbtTestFailed if only_tests else DbtFailed)("\n\n".join(map(describe, result.failed)))
+            message = "\n\n".join(map(describe, result.failed))
+            told = failures.told(result.failed, self.dremio_conn_id)
+            raise (DbtTestFailed if only_tests else DbtFailed)(message, *told)
+        command = f"dbt {self.verb} --select {self.select}"
         if result.error:
-            raise DbtFailed(f"dbt {self.verb} --select {self.select} did not run: {explain(result.error)}")
+            told = failures.told_of_start(result.error, self.dremio_conn_id)
+            raise DbtFailed(f"{command} did not run: {explain(result.error)}", *told)
         if not result.nodes:
-            raise DbtFailed(f"dbt {self.verb} --select {self.select} selects nothing: is the name spelt right?")
+            raise DbtFailed(f"{command} selects nothing: is the name spelt right?")
 
 
 class DbtModelOperator(_DbtOperator):
@@ -194,7 +210,9 @@ class DbtModelOperator(_DbtOperator):
         super().__init__(**kwargs)
         self.builds_slot = builds_slot
 
-    def _refuse_live_slot(self, context: Mapping[str, Any]) -> None:
+    def _refuse_write(self, context: Mapping[str, Any], lease: Lease | None) -> None:
+        if lease is not None:
+            lease.check()
         if self.builds_slot and not releases.may_build(self.records_conn_id, context["ti"].run_id, self.slot):
             raise DbtFailed(
                 f"slot {self.slot} is not this run's to build: it is what readers see, or a newer run claimed it. "

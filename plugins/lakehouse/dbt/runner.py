@@ -1,6 +1,7 @@
 """One dbt command in this process, on a manifest that is already parsed, and what came of each node."""
 
 import gc
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from lakehouse.dbt.statements import Statements, watched
 if TYPE_CHECKING:
     from cosmos import ProfileConfig
     from dbt.contracts.graph.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 SHOWN_ROWS = 5  # failing rows that an error shows
 _BAD = ("error", "fail", "runtime error")
@@ -162,6 +165,8 @@ def _invoke(
     from dbt.cli.main import dbtRunner
 
     outcome = dbtRunner(manifest=parsed, callbacks=callbacks).invoke(arguments)
+    if outcome.exception is not None and not isinstance(outcome.exception, Exception):
+        raise outcome.exception  # the task's time is over, or it was stopped: dbt takes these for errors of its own
     nodes = tuple(_node_result(result) for result in getattr(outcome.result, "results", None) or ())
     if command.count_rows or any(node.failures for node in nodes):
         nodes = tuple(_with_evidence(nodes, command))
@@ -211,6 +216,16 @@ def _node_result(result: Any) -> NodeResult:
     )
 
 
+def _first_rows(adapter: Any, node: NodeResult) -> tuple[dict[str, Any], ...]:
+    """First rows that a failing test returns; none where they cannot be had: the test's failure is what counts."""
+    try:
+        _, table = adapter.execute(f"{node.compiled}\nlimit {SHOWN_ROWS}", fetch=True)
+        return tuple(dict(zip(table.column_names, row, strict=True)) for row in table.rows)
+    except Exception as error:  # dbt's, the adapter's, or that no more statements may be sent
+        log.warning("The rows that %s found could not be fetched: %s", node.name, str(error).strip())
+        return ()
+
+
 def _with_evidence(nodes: Sequence[NodeResult], command: DbtCommand) -> list[NodeResult]:
     """Add what an error and the run's report show: rows of what was built, first rows of a failing test."""
     from dataclasses import replace
@@ -222,9 +237,7 @@ def _with_evidence(nodes: Sequence[NodeResult], command: DbtCommand) -> list[Nod
     with adapter.connection_named("evidence"):
         for node in nodes:
             if node.kind == "test" and node.failures and node.compiled:
-                _, table = adapter.execute(f"{node.compiled}\nlimit {SHOWN_ROWS}", fetch=True)
-                samples = tuple(dict(zip(table.column_names, row, strict=True)) for row in table.rows)
-                node = replace(node, samples=samples)
+                node = replace(node, samples=_first_rows(adapter, node))
             elif command.count_rows and node.kind == "model" and node.status == "success":
                 _, table = adapter.execute(f"select count(*) as row_count from {node.relation}", fetch=True)
                 node = replace(node, rows=int(table.rows[0][0]))

@@ -9,7 +9,8 @@ from lakehouse.dremio.exceptions import DremioConfigError
 
 DEFAULT_REST_PORT = 9047
 DEFAULT_FLIGHT_PORT = 32010
-DEFAULT_TIMEOUT = 30.0  # seconds for one REST request
+DEFAULT_TIMEOUT = 30.0  # seconds for one REST request, and to connect by Flight
+DEFAULT_FLIGHT_TIMEOUT = 1200.0  # seconds for one statement over Flight, and as many to fetch its result
 
 
 class AirflowConnection(Protocol):
@@ -31,7 +32,8 @@ class DremioSettings:
 
     :param rest_url: scheme, host and port, without a trailing slash.
     :param verify: path of a CA file, or whether certificates are verified at all.
-    :param timeout: seconds for one REST request.
+    :param timeout: seconds for one REST request, and to connect by Flight.
+    :param flight_timeout: seconds for one statement over Flight, and as many to fetch its result.
     """
 
     rest_url: str
@@ -43,6 +45,7 @@ class DremioSettings:
     project_id: str | None = None
     verify: str | bool = True
     timeout: float = DEFAULT_TIMEOUT
+    flight_timeout: float = DEFAULT_FLIGHT_TIMEOUT
     flight_headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -78,6 +81,7 @@ class DremioSettings:
             project_id=project,
             verify=verify,
             timeout=_number(conn, extra, "timeout", DEFAULT_TIMEOUT),
+            flight_timeout=_number(conn, extra, "flight_timeout", DEFAULT_FLIGHT_TIMEOUT),
             flight_headers={key: str(extra[key]) for key in ("routing_queue", "routing_tag") if extra.get(key)},
         )
 

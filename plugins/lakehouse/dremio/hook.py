@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ T = TypeVar("T")
 
 FIRST_POLL = 0.05  # seconds between two looks at a job; grows to LONGEST_POLL
 LONGEST_POLL = 1.0
+CONNECT_TIMEOUT_OPTION = "adbc.flight.sql.rpc.timeout_seconds.connect"  # which DatabaseOptions has no name for
 
 
 class DremioHook(DbApiHook):
@@ -91,6 +93,10 @@ class DremioHook(DbApiHook):
 
         settings = self.settings
         options = {DatabaseOptions.WITH_COOKIE_MIDDLEWARE.value: "true"}
+        # The driver waits outside of Python, where a task's time limit cannot interrupt it: these are all it has.
+        options[CONNECT_TIMEOUT_OPTION] = str(settings.timeout)
+        for limited in (DatabaseOptions.TIMEOUT_QUERY, DatabaseOptions.TIMEOUT_FETCH, DatabaseOptions.TIMEOUT_UPDATE):
+            options[limited.value] = str(settings.flight_timeout)
         if settings.uses_token:
             options[DatabaseOptions.AUTHORIZATION_HEADER.value] = f"Bearer {settings.secret}"
         else:
@@ -130,6 +136,8 @@ class DremioHook(DbApiHook):
     def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]
         """Log in by REST, then run a statement over Flight; the message names what failed."""
         try:
+            # somebody waits for the answer at a form
+            self.settings = replace(self.settings, flight_timeout=self.settings.timeout)
             self.rest.send(calls.get_catalog())
             self.get_first(self._test_connection_sql)
         except Exception as error:
@@ -192,7 +200,7 @@ class DremioHook(DbApiHook):
         if not job.state.is_terminal:
             self.cancel_job(job.job_id)
             raise DremioTimeout(
-                f"Dremio job {job.job_id} was still {job.state} after {timeout:g} s and was cancelled: {sql[:300]}"
+                f"Dremio job {job.job_id} was still {job.state} after {timeout:g} s and was cancelled", sql[:300]
             )
         return job
 

@@ -132,8 +132,8 @@ class TableFresh:
             return parse_time(str(newest))
         except ValueError:
             raise DremioError(
-                f"the newest {self.column} of {self.table} is {newest!r}, which is no time: "
-                "name a column of type DATE or TIMESTAMP"
+                f"the newest {self.column} of {self.table} is {newest!r}, which is no time. "
+                "Name a column of type DATE or TIMESTAMP"
             ) from None
 
     def _sql_name(self) -> str:
@@ -178,7 +178,7 @@ class ReflectionsAvailable:
     def _is_there(self, reflection: dict[str, Any]) -> bool:
         named = f"reflection {reflection.get('name')} on {self.dataset}"
         if reflection.get("enabled") is False:
-            raise DremioError(f"{named} is disabled: enable it in Dremio, or apply its declaration")
+            raise DremioError(f"{named} is disabled. Set it to enabled in Dremio, or apply its declaration")
         if why := refresh.failure(reflection):
             raise DremioError(f"{named}: {why}")
         if (reflection.get("status") or {}).get("availability") != "AVAILABLE":

@@ -50,9 +50,27 @@ def current_definitions(hook: "DremioHook", marts: Sequence[str]) -> dict[str, s
         if entity is None:
             continue
         if entity.get("type") != "VIRTUAL_DATASET":
-            raise DremioError(f"{SPACE}.{mart} is a {entity.get('type')} in Dremio, where a view is expected")
+            raise DremioError(
+                f"{SPACE}.{mart} is a {entity.get('type')} in Dremio, where a view is expected: nothing was switched. "
+                "Delete or rename it there, then clear this task."
+            )
         found[mart] = str(entity.get("sql") or "").strip()
     return found
+
+
+def check_targets(hook: "DremioHook", marts: Sequence[str]) -> None:
+    """Find out, before anything is touched, what would keep a switch from being completed.
+
+    Whether the user may change a view cannot be seen beforehand: Dremio tells it only with the change.
+
+    :raises DremioError: the space is missing, or something of a mart's name in it is no view.
+    """
+    if hook.find_entity([SPACE]) is None:
+        raise DremioError(
+            f"the space {SPACE} does not exist in Dremio: nothing was switched. "
+            "Run the DAG platform_setup, which makes it, then clear this task."
+        )
+    current_definitions(hook, marts)
 
 
 def pending(now: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
@@ -72,6 +90,11 @@ def left_behind(hook: "DremioHook", marts: Sequence[str]) -> list[str]:
 def switch(hook: "DremioHook", name: str, sql: str) -> None:
     """Make one view of the space show `sql`; atomic for its readers, safe to repeat."""
     hook.run_job(f'CREATE OR REPLACE VIEW {SPACE}."{name}" AS {sql}', idempotent=True)
+
+
+def drop(hook: "DremioHook", name: str) -> None:
+    """Remove one view of the space, if it is there."""
+    hook.run_job(f'DROP VIEW IF EXISTS {SPACE}."{name}"', idempotent=True)
 
 
 def _select(schema: str, mart: str, columns: Sequence[str]) -> str:

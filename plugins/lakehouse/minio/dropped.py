@@ -7,7 +7,10 @@ from lakehouse.minio.landing import LandingObject
 
 
 def lost_columns(
-    objects: Iterable[LandingObject], past: Iterable[LandingObject], dropped: Collection[str]
+    objects: Iterable[LandingObject],
+    past: Iterable[LandingObject],
+    dropped: Collection[str],
+    required: Collection[str] | None = None,
 ) -> tuple[dict[str, list[str]], str]:
     """Return column -> keys of the landing objects whose rows lack it, oldest first, and the newest key with rows.
 
@@ -17,6 +20,7 @@ def lost_columns(
     :param objects: what is in landing.
     :param past: what was there (a full refresh, a clear and retention remove objects); counts as older only.
     :param dropped: columns that may be lost.
+    :param required: the columns that may not; None for all that were ever there.
     """
     seen: dict[str, None] = {}
     lost: dict[str, list[str]] = {}
@@ -29,7 +33,8 @@ def lost_columns(
             for column in seen:
                 if column not in names:
                     lost.setdefault(column, []).append(item.key)
-        seen |= {name: None for name in item.schema.names if not name.startswith("_airbyte_") and name not in dropped}
+        counting = item.schema.names if required is None else [name for name in item.schema.names if name in required]
+        seen |= {name: None for name in counting if not name.startswith("_airbyte_") and name not in dropped}
     return lost, newest
 
 

@@ -1,8 +1,19 @@
-"""What can go wrong with the object store and with publishing, as types with attributes."""
+"""What can go wrong with the object store and with publishing, as types with attributes.
+
+`what` and `remedy` say in a sentence each what failed and what to do (see `lakehouse.ops.explain`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from lakehouse.ops.explain import explain
 
 
 class ObjectStoreError(Exception):
     """Base of everything this package raises about the object store."""
+
+    remedy = "Put right what it names in the object store, then clear the group."
 
 
 class StoreUnreachable(ObjectStoreError):
@@ -10,10 +21,12 @@ class StoreUnreachable(ObjectStoreError):
 
     def __init__(self, conn_id: str, endpoint: str, user: str | None, reason: str) -> None:
         self.conn_id, self.endpoint, self.user, self.reason = conn_id, endpoint, user, reason
-        super().__init__(
-            f"object store at {endpoint} (access key {user or '-'}): {reason}. Check that it runs, and "
-            f"endpoint_url, login (access key) and password (secret key) of the Airflow connection {conn_id}."
+        self.what = f"object store at {endpoint} (access key {user or '-'}): {reason}"
+        self.remedy = (
+            "Check that it runs, and endpoint_url, login (access key) and password (secret key) of the Airflow "
+            f"connection {conn_id}."
         )
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class UnsafeKey(ObjectStoreError, ValueError):
@@ -32,10 +45,11 @@ class PublishError(ObjectStoreError):
 
     def __init__(self, stream: str, problem: str, remedy: str) -> None:
         self.stream, self.problem, self.remedy = stream, problem, remedy
-        super().__init__(f"stream {stream}: {problem}. {remedy}")
+        self.what = f"stream {stream}: {problem}"
+        super().__init__(f"{self.what}. {remedy}")
 
 
-class ColumnTypeChanged(PublishError):
+class ColumnTypeChanged(PublishError, AirflowFailException):
     """A column came with a type that the column's other type cannot be widened to without loss."""
 
     def __init__(self, stream: str, column: str, before: str, now: str, key: str) -> None:
@@ -48,7 +62,7 @@ class ColumnTypeChanged(PublishError):
         )
 
 
-class ColumnDropped(PublishError):
+class ColumnDropped(PublishError, AirflowFailException):
     """The newest data lacks columns that the stream had, and nobody said that they are to go."""
 
     def __init__(self, stream: str, columns: list[str], key: str, source: str) -> None:
@@ -65,7 +79,25 @@ class ColumnDropped(PublishError):
         )
 
 
-class MissingBatchColumn(PublishError):
+class ValuesAltered(PublishError, AirflowFailException):
+    """Airbyte could not deliver values as the source sent them, and nobody said that this is to be so."""
+
+    def __init__(self, stream: str, altered: Mapping[str, str], key: str, source: str) -> None:
+        self.altered, self.key = dict(altered), key
+        them = "the column" if len(altered) == 1 else "the columns"
+        columns = "; ".join(f"column {name!r}: {what}" for name, what in altered.items())
+        super().__init__(
+            stream,
+            f"{key} has values that are not as the source sent them: {columns}",
+            f"Nothing was published. See what the source sends (what is kept under raw_path has it), then correct it "
+            f"there or give {them} a type that fits (of a low-code source: in its manifest under "
+            f"include/pipelines/connectors, then run platform_setup), and clear the stream in Airbyte (a reset) and "
+            f"sync it again. If such values may be null from now on, list {them} under dropped_columns of stream "
+            f"{stream} in include/pipelines/connections/{source}.yaml.",
+        )
+
+
+class MissingBatchColumn(PublishError, AirflowFailException):
     """The column that tells a row's day is not in the data."""
 
     def __init__(self, stream: str, column: str, key: str) -> None:
@@ -75,3 +107,25 @@ class MissingBatchColumn(PublishError):
             f"there is no column {column!r} in {key}, by which its rows are put to their days",
             "Correct batch_date of the stream in include/pipelines/connections, or bring the column back.",
         )
+
+
+class StreamsFailed(ExceptionGroup[Exception]):
+    """Several streams of a source could not be published."""
+
+    def derive(self, excs: Sequence[Exception]) -> "StreamsFailed":  # type: ignore[override]
+        """Return the same kind for a part of them, as `except*` asks."""
+        return type(self)(self.message, excs)
+
+    @property
+    def what(self) -> str:
+        """What failed, of each."""
+        return "; ".join(dict.fromkeys(explain(error).what for error in self.exceptions))
+
+    @property
+    def remedy(self) -> str:
+        """What to do, of each."""
+        return " ".join(dict.fromkeys(explain(error).remedy for error in self.exceptions))
+
+
+class StreamsCannotBePublished(StreamsFailed, AirflowFailException):
+    """The same where a retry could help none of them, so that none is made."""

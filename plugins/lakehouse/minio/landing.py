@@ -1,7 +1,7 @@
 """What is known of each landing object: its rows per day and its schema, kept so that no object is read twice."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lakehouse.minio.altered import alterations
 from lakehouse.minio.batch_date import BatchDate
 from lakehouse.minio.exceptions import MissingBatchColumn, PublishError
 from lakehouse.minio.hook import StoredObject
@@ -27,6 +28,7 @@ class LandingObject:
     :ivar days: rows for each day (text YYYY-MM-DD).
     :ivar generation: Airbyte's generation, larger than that of every earlier full refresh.
     :ivar copyable: whether its codec and row groups are those of a published object already.
+    :ivar changes: column -> what Airbyte did to values of it on their way, and why (see `altered.alterations`).
     """
 
     key: str
@@ -37,6 +39,7 @@ class LandingObject:
     generation: int
     copyable: bool
     schema: pa.Schema
+    changes: dict[str, str] = field(default_factory=dict)
 
 
 def inspect(path: Path, stored: StoredObject, stream: str, rule: BatchDate) -> LandingObject:
@@ -78,6 +81,7 @@ def _inspect(file: pq.ParquetFile, stored: StoredObject, stream: str, rule: Batc
         generation,
         _is_published_form(file.metadata),
         schema,
+        alterations(file),
     )
 
 
@@ -105,7 +109,7 @@ class LandingIndex:
         """Return what is known of the objects below `prefix`, by key."""
         rows = database.run(
             self._url,
-            "SELECT key, size, etag, rows, days, generation, copyable, arrow_schema FROM landing_object"
+            "SELECT key, size, etag, rows, days, generation, copyable, arrow_schema, changes FROM landing_object"
             " WHERE bucket = %s AND batch_column = %s AND starts_with(key, %s)",
             (self._bucket, self._rule, prefix),
         )
@@ -116,10 +120,10 @@ class LandingIndex:
         database.run(
             self._url,
             "INSERT INTO landing_object (bucket, batch_column, key, size, etag, rows, days, generation, copyable,"
-            " arrow_schema) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " arrow_schema, changes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (bucket, key, batch_column) DO UPDATE SET size = excluded.size, etag = excluded.etag,"
             " rows = excluded.rows, days = excluded.days, generation = excluded.generation,"
-            " copyable = excluded.copyable, arrow_schema = excluded.arrow_schema",
+            " copyable = excluded.copyable, arrow_schema = excluded.arrow_schema, changes = excluded.changes",
             (
                 self._bucket,
                 self._rule,
@@ -131,12 +135,13 @@ class LandingIndex:
                 item.generation,
                 item.copyable,
                 item.schema.serialize().to_pybytes(),
+                json.dumps(item.changes),
             ),
         )
 
 
 def _landing_object(row: tuple[Any, ...]) -> LandingObject:
-    key, size, etag, rows, days, generation, copyable, schema = row
+    key, size, etag, rows, days, generation, copyable, schema, changes = row
     return LandingObject(
-        key, size, etag, rows, days, generation, copyable, pa.ipc.read_schema(pa.py_buffer(bytes(schema)))
+        key, size, etag, rows, days, generation, copyable, pa.ipc.read_schema(pa.py_buffer(bytes(schema))), changes
     )

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.minio.buckets import apply
 from lakehouse.minio.declared import Storage
+from lakehouse.minio.exceptions import StreamsCannotBePublished, StreamsFailed
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.publish import Published, Stream, StreamPublisher
 from lakehouse.ops.batch import batch_date
@@ -65,15 +67,16 @@ class PublishOperator(BaseOperator):
     A stream that has landed nothing but whose columns are known gets an object without rows, so that it can be
     queried.
 
-    A new column is followed: older rows have null there. A changed type that would lose values, and a column
-    that the newest rows lack, fail by name before anything is changed.
+    A new column is followed: older rows have null there. A changed type that would lose values, a column that the
+    newest rows lack, and values that Airbyte could not deliver as they were, fail by name before anything is changed.
 
     Returns `{"rows": {stream: rows}, "streams": [Published as a dict, ...]}`; records the rows per stream of the
     stages landing and bronze.
 
     :param source: name of the source, the `<s>` of `bronze/landing/source=<s>` and `bronze/<s>`.
     :param streams: one mapping per stream with `name`, `batch_date` (a column, `file_name` or `snapshot`) and
-        optionally `columns` and `dropped_columns` (see `lakehouse.minio.publish.Stream`) (templated).
+        optionally `columns`, `dropped_columns` and `required_columns` (see `lakehouse.minio.publish.Stream`)
+        (templated).
     :param columns: stream -> columns, for streams that name none themselves: what AirbyteSyncOperator returns
         under this name (templated).
     :param bucket: bucket of the lake (templated).
@@ -82,7 +85,9 @@ class PublishOperator(BaseOperator):
     :param aws_conn_id: Airflow connection of type `aws` (templated).
     :param lakehouse_conn_id: Airflow connection of the run records: leases and what is known of landing objects.
     :param parallel_streams: streams published at a time.
-    :raises PublishError: at least one stream could not be published; names each with reason and remedy.
+    :raises PublishError: a stream could not be published; names it with reason and remedy. Where only a repair helps
+        (a column is gone or has another type) Airflow does not retry it.
+    :raises StreamsFailed: several could not; names each.
     :raises StoreUnreachable: the object store does not answer or refuses the keys.
 
     Example::
@@ -148,12 +153,16 @@ class PublishOperator(BaseOperator):
         done: list[Published] = []
         failed: list[Exception] = []
         with ThreadPoolExecutor(self.parallel_streams, thread_name_prefix="stream") as pool:
-            for task in [pool.submit(publisher.publish, stream, batch) for stream in streams]:
-                error = task.exception()
-                if isinstance(error, Exception):
-                    failed.append(error)
-                else:
-                    done.append(task.result())
+            try:
+                for task in [pool.submit(publisher.publish, stream, batch) for stream in streams]:
+                    error = task.exception()
+                    if isinstance(error, Exception):
+                        failed.append(error)
+                    else:
+                        done.append(task.result())
+            except BaseException:  # the task's time is over: leaving the pool waits for its threads, before on_kill
+                self._stop.set()
+                raise
         for item in done:
             self.log.info("%s: %s", self.source, _sentence(item))
         self._record(context, done)
@@ -189,7 +198,9 @@ def _sentence(item: Published) -> str:
 
 
 def _joined(failed: Sequence[Exception]) -> Exception:
-    """One exception for all: the first, with the others' text as notes and in its message."""
+    """One exception for all; permanent where a retry could help none of them."""
     if len(failed) == 1:
         return failed[0]
-    return ExceptionGroup("\n".join(dict.fromkeys(str(error) for error in failed)), list(failed))
+    permanent = all(isinstance(error, AirflowFailException) for error in failed)
+    kind = StreamsCannotBePublished if permanent else StreamsFailed
+    return kind("\n".join(dict.fromkeys(str(error) for error in failed)), list(failed))

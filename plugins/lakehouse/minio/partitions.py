@@ -30,6 +30,12 @@ class Slice:
     whole: bool
 
 
+def current(objects: Sequence[LandingObject], rule: BatchDate) -> list[LandingObject]:
+    """Return the landing objects that are to be published: all, or of snapshots the newest generation."""
+    newest = max((item.generation for item in objects), default=0)
+    return [item for item in objects if not rule.is_snapshot or item.generation == newest]
+
+
 def desired(objects: Sequence[LandingObject], schema: pa.Schema, rule: BatchDate, batch: str) -> dict[str, Slice]:
     """Return name relative to the stream's folder (`date=<day>/<name>.parquet`) -> slice.
 
@@ -38,11 +44,8 @@ def desired(objects: Sequence[LandingObject], schema: pa.Schema, rule: BatchDate
 
     :param batch: day of the run, which a snapshot belongs to.
     """
-    if rule.is_snapshot:
-        newest = max((item.generation for item in objects), default=0)
-        objects = [item for item in objects if item.generation == newest]
     named: dict[str, Slice] = {}
-    for item in objects:
+    for item in current(objects, rule):
         version = _digest(item.etag, str(item.size), _form(schema))
         whole = item.copyable and len(item.days) == 1 and _same_columns(item.schema, schema)
         for source_day, rows in item.days.items():

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from lakehouse.minio.batch_date import BatchDate
 from lakehouse.minio.dropped import lost_columns
-from lakehouse.minio.exceptions import ColumnDropped, PublishError
+from lakehouse.minio.exceptions import ColumnDropped, PublishError, ValuesAltered
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.landing import LandingIndex, LandingObject, inspect
-from lakehouse.minio.partitions import Slice, desired, empty_name, superseded
+from lakehouse.minio.partitions import Slice, current, desired, empty_name, superseded
 from lakehouse.minio.slicing import cut, write_empty
 from lakehouse.minio.unify import unified
-from lakehouse.ops.lease import Lease
+from lakehouse.ops.lease import Holder, Lease
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,17 @@ class Stream:
     :ivar columns: name -> string, integer, number, boolean, date or timestamp: what a stream is published with
         as long as nothing has landed, so that it can be queried. Once something has, its own schema counts.
         With neither, nothing is published: a table without the columns that its readers name is worse than none.
-    :ivar dropped_columns: columns that the source had and may lack from now on: null in the rows without them.
+    :ivar dropped_columns: columns that the source had and may lack from now on: null in the rows without them,
+        and where Airbyte could not deliver the value.
+    :ivar required_columns: the columns whose loss counts. None means all: a table that lacks a column has lost it. A
+        file's header says nothing of other files, so of files those count that the stream's schema names.
     """
 
     name: str
     batch_date: str
     columns: Mapping[str, str] = field(default_factory=dict)
     dropped_columns: Sequence[str] = ()
+    required_columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class StreamPublisher:
         landing: str,
         published: str,
         conn_id: str,
-        holder: str,
+        holder: Holder | str,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._bucket = store, bucket
@@ -128,6 +132,8 @@ class StreamPublisher:
         :param batch: day of the run (YYYY-MM-DD), for snapshots and for streams without data.
         :raises ColumnDropped: the newest rows lack a column that older objects had and that is not declared as
             dropped. Nothing was changed.
+        :raises ValuesAltered: Airbyte put null (or a shortened value) in the place of one that it could not deliver.
+            Nothing was changed.
         :raises PublishError: the data cannot be published (a changed type, no column for the day, not Parquet).
         :raises StoreUnreachable: the object store does not answer.
         :raises LeaseLost: another try of the task has taken over.
@@ -144,6 +150,7 @@ class StreamPublisher:
         target = f"{self._published}/{stream.name}/"
         objects, past, fetched = self._landed(stream, rule, folder)
         self._refuse_dropped(stream, objects, past)
+        self._refuse_altered(stream, current(objects, rule))
         present = {item.key.removeprefix(target): item for item in self._store.objects(self._bucket, target)}
         schema = self._schema(stream, objects)
         slices = desired(objects, schema, rule, batch)
@@ -196,7 +203,7 @@ class StreamPublisher:
         return objects, [item for key, item in known.items() if key not in there], fetched
 
     def _refuse_dropped(self, stream: Stream, objects: Sequence[LandingObject], past: Sequence[LandingObject]) -> None:
-        lost, newest = lost_columns(objects, past, stream.dropped_columns)
+        lost, newest = lost_columns(objects, past, stream.dropped_columns, stream.required_columns)
         gone = [column for column, keys in lost.items() if keys[-1] == newest]
         if gone:
             raise ColumnDropped(stream.name, gone, newest, self._published.rpartition("/")[2])
@@ -209,6 +216,12 @@ class StreamPublisher:
                 len(keys),
                 keys[-1],
             )
+
+    def _refuse_altered(self, stream: Stream, objects: Sequence[LandingObject]) -> None:
+        for item in objects:
+            altered = {name: what for name, what in item.changes.items() if name not in stream.dropped_columns}
+            if altered:
+                raise ValuesAltered(stream.name, altered, item.key, self._published.rpartition("/")[2])
 
     def _fetch(self, stream: Stream, key: str, folder: Path) -> Path:
         self._stop_if_told(stream)

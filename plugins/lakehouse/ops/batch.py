@@ -10,6 +10,8 @@ ONE_DAY = timedelta(days=1)
 class BatchDateError(ValueError):
     """The run names a batch date that is not a date; the message says where and what is expected."""
 
+    remedy = "Start a new run with a day as YYYY-MM-DD: the date of this one cannot be changed."
+
 
 def batch_date(context: Mapping[str, Any]) -> date:
     """Return the batch of the run that `context` belongs to: one answer for every task and try of a run.

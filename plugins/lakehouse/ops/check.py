@@ -42,15 +42,51 @@ def problems(folder: Path, known: dict[str, Reader]) -> list[str]:
         reader = next((reader for pattern, reader in known.items() if relative.match(pattern)), None)
         if reader is None:
             found.append(f"{relative}:1: no service reads this file; known: {', '.join(sorted(known))}")
-            continue
-        try:
-            if isinstance(reader, type) and issubclass(reader, BaseModel):
-                load(path, reader)
-            else:
-                cast(Callable[[Path], Any], reader)(path)
-        except DeclarationError as error:
-            found += error.problems
+        else:
+            found += _problems_of(path, reader)
     return found
+
+
+def _problems_of(path: Path, reader: Reader) -> list[str]:
+    try:
+        if isinstance(reader, type) and issubclass(reader, BaseModel):
+            load(path, reader)
+        else:
+            cast(Callable[[Path], Any], reader)(path)
+    except DeclarationError as error:
+        return error.problems
+    return []
+
+
+def refuse_mistakes(*patterns: str) -> None:
+    """Raise if a declaration is wrong. DAG files call it, so that the import error says what a run would, hours later.
+
+    Does nothing in the process of a task, which reads its DAG file too: the task says itself what is wrong for it.
+
+    Example::
+
+        refuse_mistakes("daily_batch.yaml", "connections/*.yaml")
+
+    :param patterns: what the DAG reads, as in FILES; none: everything under include/pipelines.
+    :raises DeclarationError: with a line `file:line: key: what is wrong` for each problem.
+    """
+    from airflow.sdk import get_parsing_context  # `make check` does without Airflow
+
+    if get_parsing_context().task_id is not None:
+        return
+    folder, known = pipelines_dir(), readers()
+    if patterns:
+        files = [(path, known[pattern]) for pattern in patterns for path in _files(folder, pattern)]
+        found = [line for path, reader in files for line in _problems_of(path, reader)]
+    else:
+        found = problems(folder, known)
+    if found:
+        raise DeclarationError(folder, found)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """What a pattern stands for; a plain name is returned though it may not be there, which is a problem too."""
+    return sorted(folder.glob(pattern)) if "*" in pattern else [folder / pattern]
 
 
 def main() -> int:

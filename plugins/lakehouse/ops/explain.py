@@ -5,20 +5,26 @@ from dataclasses import dataclass
 
 LONGEST = 600  # characters of each sentence; a database column and a page show them
 
-# Errors of this package end with what to do; these are the words with which that part begins.
+# Messages that say themselves what to do end with it; these are the words with which that part begins.
 # fmt: off
 _IMPERATIVES = frozenset({
     "Apply", "Bring", "Change", "Check", "Clear", "Correct", "Create", "Delete", "Free", "Install", "Look", "Make",
     "Name", "Open", "Raise", "Repair", "Restart", "Run", "See", "Set", "Start", "Store", "Use", "Wait", "Nothing",
 })
 # fmt: on
+# a line of `lakehouse.dbt.operators.describe`: a row as JSON, or how many more there are
+_ROW = re.compile(r"^  (\{.*\}|\.\.\. and \d+ more)$", re.MULTILINE)
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
-# What other libraries raise: pattern over "module.Class: text" -> what to do.
+# What other libraries raise, and what has no remedy of its own: pattern over "module.Class: text" -> what to do.
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
-        r"DeclarationError",
-        "Correct the file at the line that is named, run `make check`, then clear the group.",
+        r"^lakehouse\.ops\.lease\.",
+        "Wait for the other try of this task to end; clear the group if that one failed.",
+    ),
+    (
+        r"^lakehouse\.ops\.releases\.",
+        "Clear the group that it names, with everything after it.",
     ),
     (
         r"conn_id .* isn't defined|AirflowNotFoundException",
@@ -50,11 +56,6 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"(MemoryError|OutOfMemory|No space left|DiskFull|XMinioStorageFull)",
         "Free memory or disk on the machine that is named, then clear the group.",
     ),
-    (
-        r"DbtFailed",
-        "Correct the model or the data that the message names, then clear the group; "
-        "readers of gold go on seeing the last release.",
-    ),
     (r"TemplateError|UndefinedError", "Correct the template in the DAG, then clear the group."),
 )
 _OTHERWISE = "Open the task's log, repair what it names, then clear the group with everything after it."
@@ -75,20 +76,31 @@ class Explanation:
 def explain(error: BaseException | str | None) -> Explanation:
     """Return what failed and what to do about it.
 
-    Errors of this package say both themselves; for others the remedy comes from a table by type and text.
+    Errors of this package say both themselves. One with an attribute `what` (a sentence without rows, SQL and other
+    people's words about them) has `remedy` beside it; of any other the message counts, and what to do is its end,
+    or its class's `remedy`. For what other libraries raise it comes from a table by type and text.
+
     The text is not freed of secrets: errors of this package hold none, and what others raise must be redacted
-    by the caller.
+    by the caller. Rows of data that a test shows are left out: they are for the task's log and not for everybody
+    who sees the state of a run.
     """
     if error is None:
         return Explanation(*KILLED)
-    text = " ".join(str(error).split()) or type(error).__name__
-    what, remedy = _split(text)
+    what, remedy = _said(error)
     if not remedy:
         name = "" if isinstance(error, str) else f"{type(error).__module__}.{type(error).__qualname__}: "
-        remedy = next((todo for pattern, todo in _REMEDIES if re.search(pattern, name + text)), _OTHERWISE)
+        remedy = next((todo for pattern, todo in _REMEDIES if re.search(pattern, name + what)), _OTHERWISE)
         if not isinstance(error, str) and type(error).__module__.partition(".")[0] != "lakehouse":
             what = f"{type(error).__name__}: {what}" if what != type(error).__name__ else what
     return Explanation(_shortened(what.rstrip(". ")), _shortened(remedy))
+
+
+def _said(error: BaseException | str) -> tuple[str, str]:
+    """What an error says itself; the second is empty where it does not."""
+    if what := getattr(error, "what", ""):
+        return " ".join(str(what).split()), str(getattr(error, "remedy", ""))
+    what, remedy = _split(" ".join(_ROW.sub("", str(error)).split()) or type(error).__name__)
+    return what, remedy or str(getattr(error, "remedy", ""))
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import psycopg2
 
@@ -19,13 +19,15 @@ from lakehouse.ops.schema import ensure_schema
 
 log = logging.getLogger(__name__)
 
-# The same holder (a retry beside its orphan) takes over at once; another one when the lease has expired.
+# The same holder (a retry beside its orphan) takes over at once, and an older try never; another holder does when
+# the lease has expired.
 _ACQUIRE = """
-INSERT INTO lease AS l (name, holder, token, expires_at)
-VALUES (%(name)s, %(holder)s, 1, clock_timestamp() + %(ttl)s * interval '1 second')
+INSERT INTO lease AS l (name, holder, try_number, token, expires_at)
+VALUES (%(name)s, %(holder)s, %(try_number)s, 1, clock_timestamp() + %(ttl)s * interval '1 second')
 ON CONFLICT (name) DO UPDATE
-SET holder = excluded.holder, token = l.token + 1, expires_at = excluded.expires_at
-WHERE l.expires_at < clock_timestamp() OR l.holder = excluded.holder
+SET holder = excluded.holder, try_number = excluded.try_number, token = l.token + 1, expires_at = excluded.expires_at
+WHERE CASE WHEN l.holder = excluded.holder THEN l.try_number <= excluded.try_number
+      ELSE l.expires_at < clock_timestamp() END
 RETURNING token
 """
 _RENEW = """
@@ -62,10 +64,18 @@ class LeaseLost(LeaseError):
         )
 
 
-def holder_of(context: Mapping[str, Any]) -> str:
-    """Return the name under which all tries of a task hold a lease: `<dag>/<run>/<task>/<map index>`."""
+class Holder(NamedTuple):
+    """Who holds a lease: a name for all tries of a task, and which try it is."""
+
+    name: str
+    try_number: int = 0
+
+
+def holder_of(context: Mapping[str, Any]) -> Holder:
+    """Return as what a try of a task holds a lease; the name is `<dag>/<run>/<task>/<map index>`."""
     ti = context["ti"]
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{-1 if ti.map_index is None else ti.map_index}"
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return Holder(f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{map_index}", ti.try_number)
 
 
 class Lease:
@@ -80,8 +90,8 @@ class Lease:
 
     :param conn_id: Airflow connection of the database with the run records.
     :param name: what is protected.
-    :param holder: who holds it. The same holder takes over from itself at once, so it names the task and not
-        the try; by default that of the running task (`holder_of`).
+    :param holder: who holds it, by default the running task (`holder_of`). A newer try takes over from an older
+        one at once, and never the other way round; a plain text is a holder without tries.
     :param ttl: seconds after which a holder that died is held to be gone.
     :param wait: seconds to wait for another holder; the default lasts until a dead one's lease expires.
     :ivar token: the fencing token, larger than that of every holder before.
@@ -92,12 +102,12 @@ class Lease:
         conn_id: str,
         name: str,
         *,
-        holder: str | None = None,
+        holder: Holder | str | None = None,
         ttl: float = 30.0,
         wait: float | None = None,
     ) -> None:
         self.conn_id, self.name, self.ttl = conn_id, name, ttl
-        self.holder = holder
+        self.holder = Holder(holder) if isinstance(holder, str) else holder
         self.wait = ttl + 5 if wait is None else wait
         self.token = 0
         self._dsn = ""
@@ -109,6 +119,7 @@ class Lease:
         """Take the lease.
 
         :raises LeaseHeld: another holder kept it for longer than `wait`.
+        :raises LeaseLost: a newer try of this holder has or had it.
         :raises psycopg2.Error: the database does not answer.
         :raises RuntimeError: no holder was named and no task is running.
         """
@@ -121,8 +132,11 @@ class Lease:
         started = time.monotonic()
         while not self._acquire():
             waited = time.monotonic() - started
+            other = self._current_holder()
+            if other.name == self.holder.name and other.try_number > self.holder.try_number:
+                raise LeaseLost(self.name, self.token)
             if waited >= self.wait:
-                raise LeaseHeld(self.name, self._current_holder(), waited)
+                raise LeaseHeld(self.name, other.name, waited)
             time.sleep(min(1.0, self.wait - waited))
         self._renewer = threading.Thread(target=self._renew_until_stopped, name=f"lease {self.name}", daemon=True)
         self._renewer.start()
@@ -166,9 +180,9 @@ class Lease:
             self.token = int(found[0])
         return bool(found)
 
-    def _current_holder(self) -> str:
-        found = self._run("SELECT holder FROM lease WHERE name = %(name)s")
-        return str(found[0]) if found else "nobody"
+    def _current_holder(self) -> Holder:
+        found = self._run("SELECT holder, try_number FROM lease WHERE name = %(name)s")
+        return Holder(*found) if found else Holder("nobody")
 
     def _renew_until_stopped(self) -> None:
         while not self._stop.wait(self.ttl / 3):
@@ -189,4 +203,6 @@ class Lease:
             connection.close()
 
     def _values(self) -> dict[str, Any]:
-        return {"name": self.name, "holder": self.holder, "token": self.token, "ttl": self.ttl}
+        holder = self.holder or Holder("")
+        values = {"name": self.name, "token": self.token, "ttl": self.ttl}
+        return values | {"holder": holder.name, "try_number": holder.try_number}

@@ -1,7 +1,8 @@
 """Keeps a row for each run and each try of a task, as Airflow tells of them.
 
 Task events come in the task's own process (for one that was killed, in the scheduler); run events come in the
-scheduler. Nothing here raises, and a database that is away costs each event 3 s.
+scheduler. Nothing here raises, and a database that is away or hangs costs each event 3 s: the first connection or
+statement that takes so long ends it.
 """
 
 import logging
@@ -14,6 +15,8 @@ from lakehouse.ops.batch import BatchDateError, batch_date
 from lakehouse.ops.explain import explain
 
 log = logging.getLogger(__name__)
+
+LIMIT = 3.0  # seconds for a statement: run events come in the scheduler's own loop, where 30 s would hold up all runs
 
 
 @hookimpl
@@ -47,6 +50,8 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
 @hookimpl
 def on_dag_run_running(dag_run: Any, msg: str) -> None:
     """A run began, or begins again after tasks were cleared."""
+    if getattr(dag_run, "clear_number", None) == 0:
+        _forget_namesake(dag_run)
     _run(dag_run, "running")
 
 
@@ -64,7 +69,7 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:
 
 def _task(ti: Any, state: str, *, ended: bool = False, **more: Any) -> None:
     try:
-        from lakehouse.ops import runs  # psycopg2: not before there is something to write
+        from lakehouse.ops import database, runs  # psycopg2: not before there is something to write
 
         now = datetime.now(UTC)
         map_index = getattr(ti, "map_index", None)
@@ -75,19 +80,30 @@ def _task(ti: Any, state: str, *, ended: bool = False, **more: Any) -> None:
             "hostname": getattr(ti, "hostname", None),
             "log_url": getattr(ti, "log_url", None),
         }
-        runs.keep_task(key, state, values | more)
+        with database.limited(LIMIT):
+            runs.keep_task(key, state, values | more)
     except Exception as error:
         log.warning("no record of %s of %s: %s", state, getattr(ti, "task_id", "?"), error)
 
 
 def _run(dag_run: Any, state: str) -> None:
     try:
-        from lakehouse.ops import runs
+        from lakehouse.ops import database, runs
 
         ended = None if state == "running" else (dag_run.end_date or datetime.now(UTC))
-        runs.keep_run(dag_run.dag_id, dag_run.run_id, _batch(dag_run), state, dag_run.start_date, ended)
+        with database.limited(LIMIT):
+            runs.keep_run(dag_run.dag_id, dag_run.run_id, _batch(dag_run), state, dag_run.start_date, ended)
     except Exception as error:
         log.warning("no record of %s of %s: %s", state, getattr(dag_run, "run_id", "?"), error)
+
+
+def _forget_namesake(dag_run: Any) -> None:
+    try:
+        from lakehouse.ops import runs
+
+        runs.forget(dag_run.dag_id, dag_run.run_id)
+    except Exception as error:
+        log.warning("records of an earlier run %s may remain: %s", getattr(dag_run, "run_id", "?"), error)
 
 
 def _batch(dag_run: Any) -> Any:

@@ -1,7 +1,7 @@
 """The page about a run: which group failed, why, what to do; then the figures. Plain HTML made on the server.
 
 Shown by Airflow (a tab of the run, and an entry of the navigation), which also guards it: reading the page of a
-DAG's runs takes the right to read that DAG's runs.
+DAG's runs, or seeing them in the list, takes the right to read that DAG's runs.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,22 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg2
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag, requires_authenticated
+from airflow.models.dag import DagModel
+from airflow.models.taskinstance import TaskInstance
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from lakehouse.ops import records, runs
 from lakehouse.ops.declarations import DeclarationError, load
 from lakehouse.ops.declared import Pipeline
-from lakehouse.ops.summary import STAGES, build, groups, headline
+from lakehouse.ops.summary import NOTHING_READ, STAGES, build, counted, groups, headline, nothing_read
 
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:68rem;padding:0 1rem;color:#1c2430;
@@ -39,10 +46,10 @@ app = FastAPI(dependencies=[Depends(requires_authenticated())], docs_url=None, r
 
 
 @app.get("/", response_class=HTMLResponse)
-def newest() -> HTMLResponse:
-    """The newest runs of the reported pipelines."""
+def newest(user: GetUserDep) -> HTMLResponse:
+    """The newest runs of those reported pipelines whose runs the user may read."""
     try:
-        rows = runs.newest_runs(list(_DECLARATIONS))
+        rows = runs.newest_runs([dag_id for dag_id in _DECLARATIONS if _may_read(user, dag_id)])
     except psycopg2.Error as error:
         return _away(error)
     body = [
@@ -51,7 +58,7 @@ def newest() -> HTMLResponse:
             escape(str(row["batch_date"] or "")),
             _state(row["state"]),
             _clock(row["started_at"]),
-            escape(_first_failure(row["summary"])),
+            escape(_first_failure(row["summary"]) if row["state"] == "failed" else ""),  # a rerun has yet to fail
         )
         for row in rows
     ]
@@ -59,12 +66,20 @@ def newest() -> HTMLResponse:
     return _page("Daily batch: newest runs", table or "<p>No run yet.</p>")
 
 
+def _may_read(user: BaseUser, dag_id: str) -> bool:
+    """What `requires_access_dag` asks for the page of one run, as a question."""
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.RUN, details=details, user=user
+    )
+
+
 @app.get(
     "/dag/{dag_id}",
     response_class=HTMLResponse,
     dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
 )
-def run(dag_id: str, run_id: str) -> HTMLResponse:
+def run(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
     """One run: the failure first, then groups, rows, tests, reflections and charts."""
     if dag_id not in _DECLARATIONS:
         known = ", ".join(_DECLARATIONS)
@@ -74,19 +89,30 @@ def run(dag_id: str, run_id: str) -> HTMLResponse:
         row = runs.run_of(dag_id, run_id) or runs.run_of(dag_id, run_id.replace(" ", "+"))
         if row is None:
             return _page(run_id, "<p>Nothing is recorded about this run.</p>", status=404)
-        return _page(f"{dag_id} · batch {row['batch_date']}", _body(_summary(dag_id, row), row))
+        summary = _summary(dag_id, row, _states(session, dag_id, row["run_id"]))
+        return _page(f"{dag_id} · batch {row['batch_date']}", _body(summary, row))
     except psycopg2.Error as error:
         return _away(error)
     except DeclarationError as error:
         return _page(dag_id, _box("The groups of this DAG cannot be read.", str(error)), status=500)
 
 
-def _summary(dag_id: str, row: dict[str, Any]) -> dict[str, Any]:
+def _states(session: Session, dag_id: str, run_id: str) -> dict[str, str | None] | None:
+    """Task id -> Airflow's state, which knows of tasks that were cleared; None for a run that Airflow has deleted."""
+    found = session.execute(
+        select(TaskInstance.task_id, TaskInstance.state).where(
+            TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id
+        )
+    )
+    return {task_id: None if state is None else str(state) for task_id, state in found} or None
+
+
+def _summary(dag_id: str, row: dict[str, Any], states: dict[str, str | None] | None) -> dict[str, Any]:
     """The run as it stands now: also before its report has run, and after tasks were cleared."""
     run_id = row["run_id"]
     pipeline = load(_DECLARATIONS[dag_id], Pipeline)
-    state_of_groups = groups(pipeline, runs.tasks(dag_id, run_id))
-    facts, late = records.collect(dag_id, run_id), runs.missed_deadlines(dag_id, run_id)
+    state_of_groups = groups(pipeline, runs.tasks(dag_id, run_id), states)
+    facts, late = records.collect(dag_id, run_id, states), runs.missed_deadlines(dag_id, run_id)
     return build(pipeline, run_id, row["batch_date"], row["state"], state_of_groups, facts, late)
 
 
@@ -156,11 +182,12 @@ def _rows(rows: Sequence[dict[str, Any]]) -> str:
     """A small table for each stage that counted rows."""
     out = []
     for stage in STAGES:
-        counted = sorted((item["dataset"], item["rows"]) for item in rows if item["stage"] == stage)
-        if counted:
-            body = [(escape(dataset), _number(count)) for dataset, count in counted]
-            out.append(_table((stage, f"{sum(count for _, count in counted):,} rows"), body))
-    return "<br>".join(out) or "<p>None counted yet.</p>"
+        found = sorted((item["dataset"], item["rows"]) for item in rows if item["stage"] == stage)
+        if found:
+            body = [(escape(dataset), _number(count)) for dataset, count in found]
+            out.append(_table((f"{stage}, {counted(stage)}", f"{sum(count for _, count in found):,} rows"), body))
+    sentence = f"<p>{NOTHING_READ}</p>" if nothing_read(rows) else ""
+    return sentence + ("<br>".join(out) or "<p>None counted yet.</p>")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

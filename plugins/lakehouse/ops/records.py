@@ -17,11 +17,25 @@ log = logging.getLogger(__name__)
 LIST_KINDS = frozenset({"rows", "quarantined", "reflections"})
 KINDS = LIST_KINDS | {"tests", "charts"}
 
+# An orphan that ends after its retry does not put its own facts in the place of the retry's.
 _UPSERT = """
-INSERT INTO task_fact (dag_id, run_id, task_id, map_index, kind, payload) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO task_fact AS f (dag_id, run_id, task_id, map_index, kind, try_number, payload)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (dag_id, run_id, task_id, map_index, kind)
-DO UPDATE SET payload = excluded.payload, recorded_at = now()
+DO UPDATE SET payload = excluded.payload, try_number = excluded.try_number, recorded_at = now()
+WHERE f.try_number <= excluded.try_number
 """
+# A try that has begun makes what earlier tries left void, also if it ends without facts of its own.
+_FACTS = """
+SELECT task_id, kind, payload FROM task_fact f
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND NOT EXISTS (
+    SELECT FROM task_run t
+    WHERE (t.dag_id, t.run_id, t.task_id, t.map_index) = (f.dag_id, f.run_id, f.task_id, f.map_index)
+    AND t.try_number > f.try_number
+)
+ORDER BY recorded_at, task_id, map_index
+"""
+_ENDED = ("success", "failed")  # states in which a task's facts are about the run as it stands
 
 
 def record(context: Mapping[str, Any], kind: str, payload: Any) -> None:
@@ -38,7 +52,7 @@ def record(context: Mapping[str, Any], kind: str, payload: Any) -> None:
     """
     _check(kind, payload)
     ti = context["ti"]
-    key = (ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, kind)
+    key = (ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, kind, ti.try_number)
     try:
         _write(key, payload)
     except Exception as error:  # the Airflow connection may be missing too: a record is never worth a failure
@@ -59,15 +73,22 @@ def _write(key: tuple[Any, ...], payload: Any) -> None:
     database.run(url, _UPSERT, (*key, json.dumps(payload, default=str)))
 
 
-def collect(dag_id: str, run_id: str) -> dict[str, Any]:
+def collect(dag_id: str, run_id: str, states: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """Return the facts of a run merged by kind: lists joined, test counts and chart counts added up.
 
     Every kind is present, with zeros or an empty list where no task recorded one. Of two tasks that counted the
-    rows of one dataset at one stage, the later counts.
+    rows of one dataset at one stage, the later counts. Of a task only what its latest try recorded counts.
 
+    :param states: task id -> Airflow's own state, where it is known: what was recorded by a task that neither
+        succeeded nor failed (it was cleared, and then waited in vain for another) is left out.
     :raises psycopg2.Error: the database does not answer.
     """
-    return merged(_facts(dag_id, run_id))
+    facts = _facts(dag_id, run_id)
+    return merged((kind, payload) for task_id, kind, payload in facts if _counts(task_id, states))
+
+
+def _counts(task_id: str, states: Mapping[str, str | None] | None) -> bool:
+    return states is None or states.get(task_id) in _ENDED
 
 
 def merged(recorded: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,16 +110,11 @@ def merged(recorded: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return facts
 
 
-def _facts(dag_id: str, run_id: str) -> list[tuple[str, Any]]:
+def _facts(dag_id: str, run_id: str) -> list[tuple[str, str, Any]]:
     url = database.dsn()
     ensure_schema(url)
-    rows = database.run(
-        url,
-        "SELECT kind, payload FROM task_fact WHERE dag_id = %s AND run_id = %s"
-        " ORDER BY recorded_at, task_id, map_index",
-        (dag_id, run_id),
-    )
-    return [(kind, payload) for kind, payload in rows]
+    rows = database.run(url, _FACTS, {"dag_id": dag_id, "run_id": run_id})
+    return [(task_id, kind, payload) for task_id, kind, payload in rows]
 
 
 def summary(dag_id: str, run_id: str) -> dict[str, Any] | None:

@@ -25,6 +25,11 @@ _FROM: Mapping[str, tuple[str, ...]] = {
     "released": ("switching", "released"),
     "failed": ("building", "built", "switching", "failed"),
 }
+_BUILDING = ("building", "built")  # states in which the run that claimed the slot may write to it
+_OWNED = """
+SELECT slot, state, (SELECT slot FROM release WHERE state = 'released' ORDER BY release_id DESC LIMIT 1)
+FROM release WHERE run_id = %(run_id)s ORDER BY release_id DESC LIMIT 1
+"""
 _COLUMNS = "release_id, slot, run_id, batch_date, state, views, reason"
 
 
@@ -48,9 +53,9 @@ class ReleaseRefused(RuntimeError):
 def claim_slot(conn_id: str, run_id: str, batch_date: date) -> str:
     """Return the slot ('a' or 'b') that the run may build: the one that readers do not see.
 
-    Idempotent: every task and try of a run gets the same slot until the run has released it; called after
-    that, a new release begins in the other slot. A release that another run left building is closed as
-    failed, so that run can no longer release it.
+    Idempotent: every task and try of a run gets the same slot until the run has released or lost it; called
+    after that, a new release begins, in the slot that readers do not see then. A release that another run left
+    building is closed as failed, so that run can no longer release it.
 
     :raises ReleaseRefused: a switch of the views was interrupted. Readers may see both slots, so neither may
         be built before the release step has been run again.
@@ -60,7 +65,8 @@ def claim_slot(conn_id: str, run_id: str, batch_date: date) -> str:
         _refuse_while_switching(cursor)
         live = _newest(cursor, "state = 'released'")
         own = _newest(cursor, "run_id = %s", run_id)
-        if own and own.state != "released" and (live is None or own.release_id > live.release_id):
+        # of one that was superseded only the slot's name is left: others may have built in it, or released it
+        if own and own.state in _BUILDING and (live is None or own.slot != live.slot):
             _fail_others(cursor, own.release_id, run_id)
             _update(cursor, own.release_id, "building", own.views, None)
             return own.slot
@@ -101,9 +107,13 @@ def unfinished_switch(conn_id: str) -> Release | None:
 
 
 def may_build(conn_id: str, run_id: str, slot: str) -> bool:
-    """Tell whether the run still owns the slot for building: claimed, neither released nor lost."""
-    found = current(conn_id, run_id)
-    return found is not None and found.slot == slot and found.state in ("building", "built")
+    """Tell whether the run still owns the slot for building: claimed, neither released nor lost, and not what
+    readers see. One statement without a lock, so that it can be asked before each write.
+    """
+    url = database.dsn(conn_id)
+    ensure_schema(url)
+    found = database.run(url, _OWNED, {"run_id": run_id})
+    return bool(found) and found[0][0] == slot and found[0][1] in _BUILDING and found[0][0] != found[0][2]
 
 
 def mark(
@@ -173,7 +183,8 @@ def _refuse_while_switching(cursor: Any, besides: int = -1) -> None:
     if open_switch is not None:
         raise ReleaseRefused(
             f"release {open_switch.release_id} of run {open_switch.run_id} was interrupted while it switched "
-            f"the views of gold to slot {open_switch.slot}: clear the group release of that run first"
+            f"the views of gold to slot {open_switch.slot}: clear the group release of that run first, or, if it "
+            "fails again and again, its group marts with everything after it, which takes the switch back"
         )
 
 

@@ -19,7 +19,9 @@ class GroupsFailed(AirflowFailException):
 
     def __init__(self, failed: Sequence[str], what: str, remedy: str) -> None:
         self.failed = list(failed)
-        super().__init__(f"{what or 'not run: ' + ', '.join(failed)}. {remedy}".strip())
+        self.what = what or f"not run: {', '.join(failed)}"
+        self.remedy = remedy or "Clear the first of them with everything after it."
+        super().__init__(f"{self.what}. {self.remedy}")
 
 
 class ReportOperator(BaseOperator):
@@ -52,9 +54,9 @@ class ReportOperator(BaseOperator):
         pipeline = load(self.declaration, Pipeline)
         own = group_of(ti.task_id)
         pipeline = pipeline.model_copy(update={"groups": [group for group in pipeline.groups if group.name != own]})
-        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-        tasks, facts, late = self._recorded(ti.dag_id, ti.run_id)
-        rows = groups(pipeline, tasks, _by_task(states))
+        states = _by_task(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))
+        tasks, facts, late = self._recorded(ti.dag_id, ti.run_id, states)
+        rows = groups(pipeline, tasks, states)
         failed = [row["group"] for row in rows if row["state"] not in ("success", "skipped")]
         batch = batch_date(context)
         state = "failed" if failed else "success"
@@ -65,11 +67,13 @@ class ReportOperator(BaseOperator):
             raise GroupsFailed(failed, *headline(rows))
         return summary
 
-    def _recorded(self, dag_id: str, run_id: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    def _recorded(
+        self, dag_id: str, run_id: str, states: Mapping[str, str | None]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
         try:
             return (
                 runs.tasks(dag_id, run_id),
-                records.collect(dag_id, run_id),
+                records.collect(dag_id, run_id, states),
                 runs.missed_deadlines(dag_id, run_id),
             )
         except psycopg2.Error as error:

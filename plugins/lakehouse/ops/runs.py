@@ -19,13 +19,15 @@ _SUMMARISE = """
 INSERT INTO pipeline_run AS r (dag_id, run_id, batch_date, state, summary) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (dag_id, run_id) DO UPDATE SET batch_date = excluded.batch_date, summary = excluded.summary
 """
-# A deferred task begins twice in one try: the first time is kept.
+# A deferred task begins twice in one try: the first time is kept. One that waits for its run's turn has not begun.
 _UPSERT_TASK = """
 INSERT INTO task_run AS t
     (dag_id, run_id, task_id, map_index, try_number, state, started_at, ended_at, hostname, log_url, error, remedy)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (dag_id, run_id, task_id, map_index, try_number) DO UPDATE
-SET state = excluded.state, started_at = coalesce(t.started_at, excluded.started_at),
+SET state = excluded.state,
+    started_at = CASE WHEN 'up_for_reschedule' IN (t.state, excluded.state) THEN excluded.started_at
+        ELSE coalesce(t.started_at, excluded.started_at) END,
     ended_at = excluded.ended_at, hostname = excluded.hostname, log_url = excluded.log_url,
     error = excluded.error, remedy = excluded.remedy
 """
@@ -60,6 +62,16 @@ def keep_run(
     database.run(url, _UPSERT_RUN, (dag_id, run_id, batch, state, started_at, ended_at))
     if ended_at is not None:
         database.run(url, _CLOSE, (*KILLED, dag_id, run_id))
+
+
+def forget(dag_id: str, run_id: str) -> None:
+    """Forget the tries of a run that was deleted in Airflow, before one of the same name begins: it counts its tries
+    from 1, and what the other left would pass for newer.
+    """
+    url, run = _url(), (dag_id, run_id)
+    for table in ("task_fact", "task_run", "missed_deadline"):
+        database.run(url, f"DELETE FROM {table} WHERE dag_id = %s AND run_id = %s", run)
+    database.run(url, "UPDATE lease SET try_number = 0 WHERE starts_with(holder, %s)", (f"{dag_id}/{run_id}/",))
 
 
 def keep_task(key: tuple[str, str, str, int, int], state: str, values: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from lakehouse.ops.database import connect
 
 # Raised with every change of _TABLES, which are statements that may run again on a database that has them.
-VERSION = 3
+VERSION = 6
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pipeline_run (
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS task_fact (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (dag_id, run_id, task_id, map_index, kind)
 );
+ALTER TABLE task_fact ADD COLUMN IF NOT EXISTS try_number integer NOT NULL DEFAULT 0;
 CREATE TABLE IF NOT EXISTS missed_deadline (
     dag_id text NOT NULL,
     run_id text NOT NULL,
@@ -53,6 +54,14 @@ CREATE TABLE IF NOT EXISTS lease (
     holder text NOT NULL,
     token bigint NOT NULL,
     expires_at timestamptz NOT NULL
+);
+ALTER TABLE lease ADD COLUMN IF NOT EXISTS try_number integer NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS turn (
+    place bigserial PRIMARY KEY,
+    dag_id text NOT NULL,
+    run_id text NOT NULL,
+    asked bigint NOT NULL DEFAULT 0,
+    UNIQUE (dag_id, run_id)
 );
 CREATE TABLE IF NOT EXISTS release (
     release_id bigserial PRIMARY KEY,
@@ -79,6 +88,7 @@ CREATE TABLE landing_object (
     generation bigint NOT NULL,
     copyable boolean NOT NULL,
     arrow_schema bytea NOT NULL,
+    changes jsonb NOT NULL,
     PRIMARY KEY (bucket, key, batch_column)
 );
 CREATE TABLE IF NOT EXISTS dbt_run_history (

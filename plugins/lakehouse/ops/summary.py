@@ -8,6 +8,8 @@ from lakehouse.ops.declared import Pipeline
 from lakehouse.ops.explain import KILLED
 
 STAGES = ("source", "landing", "bronze", "staging", "intermediate", "mart")
+READ = "source"  # the one stage whose rows are those of this run alone; the others hold all that ever came
+NOTHING_READ = "No new rows in the sources for this batch."
 _DONE = {"success", "skipped", "removed"}
 _BROKEN = {"failed", "killed"}
 _UNDER_WAY = {"running", "queued", "scheduled", "deferred", "up_for_retry", "up_for_reschedule", "restarting"}
@@ -142,6 +144,17 @@ def headline(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return f"{first['group']} failed: {first['error']}", first["remedy"] or ""
 
 
+def counted(stage: str) -> str:
+    """Say what the number of rows of a stage counts."""
+    return "read by this run" if stage == READ else "in all"
+
+
+def nothing_read(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the sources were read and had no row that was new."""
+    read = [row["rows"] for row in rows if row["stage"] == READ]
+    return bool(read) and not any(read)
+
+
 def as_text(summary: Mapping[str, Any]) -> str:
     """Return the summary as a table for a log."""
     lines = [f"batch {summary['batch_date']}, run {summary['run_id']}: {summary['state']}", ""]
@@ -152,7 +165,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
             for row in summary["groups"]
         ],
     )
-    lines += ["", *_table(("stage", "dataset", "rows"), _row_counts(summary["rows"]))]
+    lines += ["", *_table(("stage", "dataset", "rows", "counted"), _row_counts(summary["rows"]))]
+    lines += [NOTHING_READ] if nothing_read(summary["rows"]) else []
     refused = [(item["dataset"], item["reason"], _number(item["rows"])) for item in summary["quarantined"]]
     lines += ["", *_table(("quarantined in", "reason", "rows"), refused)]
     tests, charts = summary["tests"], summary["charts"]
@@ -173,7 +187,7 @@ def as_text(summary: Mapping[str, Any]) -> str:
 def _row_counts(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     order = {stage: index for index, stage in enumerate(STAGES)}
     in_order = sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["dataset"]))
-    return [(row["stage"], row["dataset"], _number(row["rows"])) for row in in_order]
+    return [(row["stage"], row["dataset"], _number(row["rows"]), counted(row["stage"])) for row in in_order]
 
 
 def _number(value: float | None) -> str:
@@ -181,7 +195,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns padded to their widest cell, the last one aligned to the right; nothing for no rows."""
+    """Columns padded to their widest cell, numbers aligned to the right; one line for no rows."""
     if not rows:
         return [f"{head[0]}: none"]
     widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]

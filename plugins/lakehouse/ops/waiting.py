@@ -36,7 +36,9 @@ class Sighting:
 
 
 class LookGivenUp(Exception):
-    """Time was over in the middle of a look."""
+    """Time was over in the middle of a look; the sensor itself deals with it."""
+
+    remedy = "Raise the sensor's timeout, then clear the group."
 
 
 class WaitingSensor(BaseSensorOperator):

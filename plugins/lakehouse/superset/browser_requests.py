@@ -23,6 +23,8 @@ KNOWN_DEFAULTS = frozenset({"filters", "time_range"})
 class NotReproducible(Exception):
     """What a browser sends for this chart cannot be told from what is saved; the message says why."""
 
+    remedy = "Change the chart or filter in Superset as the message says, save it, then clear the group."
+
 
 @dataclass(frozen=True)
 class ChartRequest:
@@ -31,12 +33,14 @@ class ChartRequest:
     :ivar dashboard: title of the dashboard.
     :ivar chart: name of the chart, or of the filter whose values it fetches.
     :ivar body: the request without `force`; empty where `problem` says why there is none.
+    :ivar key: tells it from the others: titles and names may be given twice.
     """
 
     dashboard: str
     chart: str
     body: dict[str, Any]
     problem: str | None = None
+    key: str = ""
 
 
 def dashboard_requests(dashboard: Mapping[str, Any], exported: Bundle) -> Iterator[ChartRequest]:
@@ -45,26 +49,27 @@ def dashboard_requests(dashboard: Mapping[str, Any], exported: Bundle) -> Iterat
     :param dashboard: as GET /api/v1/dashboard/{id} gives it (`uuid`, `dashboard_title`, `json_metadata`).
     :param exported: the export of the dashboard, which alone has the charts' query contexts.
     """
-    title = str(dashboard["dashboard_title"])
+    title, uuid = str(dashboard["dashboard_title"]), str(dashboard["uuid"])
     filters = json.loads(dashboard.get("json_metadata") or "{}").get("native_filter_configuration") or []
-    for node in exported.items[str(dashboard["uuid"])].content["position"].values():
+    for place, node in exported.items[uuid].content["position"].items():
         if not isinstance(node, dict) or node.get("type") != "CHART" or "uuid" not in node["meta"]:
             continue
         chart = exported.items[node["meta"]["uuid"]].content
         # The layout's ids are of this installation, as are those in the filters' scopes.
         number, parents = node["meta"]["chartId"], node.get("parents", [])
         in_scope = [one for one in filters if _in_scope(one, number, parents)]
-        yield _request(title, str(chart["slice_name"]), chart_body, chart.get("query_context"), in_scope)
+        key = f"{uuid}/{place}"  # its place, for a chart may stand twice in one layout, in reach of other filters
+        yield _request(title, str(chart["slice_name"]), key, chart_body, chart.get("query_context"), in_scope)
     for one in filters:
         if one.get("type") == "NATIVE_FILTER" and one.get("filterType") != "filter_time":
-            yield _request(title, f"filter {one['name']!r}", filter_body, one)
+            yield _request(title, f"filter {one['name']!r}", f"{uuid}/{one.get('id')}", filter_body, one)
 
 
-def _request(dashboard: str, name: str, build: Any, *arguments: Any) -> ChartRequest:
+def _request(dashboard: str, name: str, key: str, build: Any, *arguments: Any) -> ChartRequest:
     try:
-        return ChartRequest(dashboard, name, build(*arguments))
+        return ChartRequest(dashboard, name, build(*arguments), key=key)
     except NotReproducible as error:
-        return ChartRequest(dashboard, name, {}, str(error))
+        return ChartRequest(dashboard, name, {}, str(error), key)
 
 
 def _in_scope(native_filter: Mapping[str, Any], chart: int, parents: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lakehouse.superset.browser_requests import ChartRequest
@@ -22,6 +23,7 @@ class Outcome:
     :ivar rows: of its result.
     :ivar error: None if the result can be read from the cache.
     :ivar query: the SQL, where there is an error and Superset tells.
+    :ivar key: of its ChartRequest.
     """
 
     dashboard: str
@@ -30,6 +32,7 @@ class Outcome:
     rows: int = 0
     error: str | None = None
     query: str | None = None
+    key: str = ""
 
     def __str__(self) -> str:
         if self.error is None:
@@ -40,6 +43,8 @@ class Outcome:
 
 class NotCached(Exception):
     """The result is not in the cache, or not the one that was just made."""
+
+    remedy = "Open that chart in Superset and see its query and the cache settings, then clear the group."
 
 
 async def warm(session: AsyncSupersetSession, requests: Sequence[ChartRequest]) -> AsyncIterator[Outcome]:
@@ -65,8 +70,9 @@ async def warm(session: AsyncSupersetSession, requests: Sequence[ChartRequest]) 
 
 async def warm_one(session: AsyncSupersetSession, request: ChartRequest) -> Outcome:
     """Run a request's queries anew, then ask again as a browser does and see that the answer is cached."""
+    outcome = partial(Outcome, request.dashboard, request.chart, key=request.key)
     if request.problem is not None:
-        return Outcome(request.dashboard, request.chart, error=f"{request.problem}.")
+        return outcome(error=f"{request.problem}.")
     began = time.monotonic()
     try:
         fresh = await _ask(session, request.body, force=True)
@@ -75,9 +81,9 @@ async def warm_one(session: AsyncSupersetSession, request: ChartRequest) -> Outc
     except (SupersetHttpError, NotCached) as error:
         text = error.answer if isinstance(error, SupersetHttpError) else str(error)
         query = await _sql(session, request.body)
-        return Outcome(request.dashboard, request.chart, time.monotonic() - began, 0, text, query)
+        return outcome(seconds=time.monotonic() - began, error=text, query=query)
     rows = sum(result.get("rowcount") or 0 for result in fresh)
-    return Outcome(request.dashboard, request.chart, seconds, rows)
+    return outcome(seconds=seconds, rows=rows)
 
 
 async def _ask(session: AsyncSupersetSession, body: dict[str, Any], *, force: bool) -> list[dict[str, Any]]:

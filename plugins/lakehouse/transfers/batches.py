@@ -94,7 +94,7 @@ def read_manifest(store: "ObjectStoreHook", bucket: str, batch_folder: str) -> M
             return Manifest.parse(path.read_text(encoding="utf-8"))
         except (ValueError, KeyError, TypeError) as error:
             raise TransferError(
-                f"s3://{bucket}/{key}", f"is no manifest ({error})", "Remove it and write the batch again."
+                f"s3://{bucket}/{key}", "is no manifest", "Remove it and write the batch again.", str(error)
             ) from error
 
 
@@ -109,8 +109,8 @@ def commit(store: "ObjectStoreHook", bucket: str, batch_folder: str, manifest: M
         raise TransferError(
             f"s3://{bucket}/{batch_folder}",
             f"{len(wrong)} of {len(manifest.parts)} objects were not stored whole, the first is {wrong[0]}",
-            "The batch is as it was. Look at the object store's disk and log, or for another copy of this task, "
-            "then clear the task.",
+            "Look at the object store's disk and log, or for another copy of this task, then clear the group; "
+            "the batch is as it was.",
         )
     with tempfile.TemporaryDirectory(prefix="manifest-") as place:
         path = Path(place) / MANIFEST

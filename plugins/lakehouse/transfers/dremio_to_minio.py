@@ -199,7 +199,9 @@ class DremioToMinioOperator(BaseOperator):
                 except StopIteration:
                     return
             if self._stop.is_set():
-                raise TransferError(f"s3://{self.bucket}/{place}", "stopped before its end", "The batch is as it was.")
+                raise TransferError(
+                    f"s3://{self.bucket}/{place}", "stopped before its end", "Clear the group; the batch is as it was."
+                )
             yield batch
 
     @contextmanager
@@ -212,8 +214,9 @@ class DremioToMinioOperator(BaseOperator):
         except (Error, OSError, pa.ArrowException) as error:
             raise TransferError(
                 f"s3://{self.bucket}/{place}",
-                f"the query did not come to its end: {str(error).split('. Vendor code')[0]}",
-                f"The batch is as it was. Statement: {self.sql[:300]}",
+                "the query did not come to its end",
+                "Correct the query, or clear the group if Dremio was away; the batch is as it was.",
+                f"{str(error).split('. Vendor code')[0]} (statement: {self.sql[:300]})",
             ) from error
 
     def _take_back(self, store: "ObjectStoreHook", place: str, attempt: str) -> None:

@@ -92,6 +92,27 @@ def test_only_new_and_replaced_files_are_read(inbox: Inbox, lake: Lake) -> None:
     assert len(lake.files(inbox.namespace, "invoices")) == 3
 
 
+def test_a_replaced_file_does_not_destroy_the_first_version_as_it_came(
+    airbyte: Airbyte, inbox: Inbox, lake: Lake
+) -> None:
+    versions = [GOOD, GOOD + b"3,green,3\n", GOOD + b"4,grey,4\n"]
+    for version in [*versions, versions[0]]:
+        inbox.put("2026-01-01.csv", version)
+        inbox.sync()
+    kept = lake.keys(f"{inbox.raw_path}/")
+    assert lake.get(f"{inbox.raw_path}/invoices/2026-01-01.csv") == versions[0]
+    later = [key for key in kept if "/invoices/timestamp=" in key and key.endswith("/2026-01-01.csv")]
+    assert sorted(lake.get(key) for key in later) == versions[1:]
+    assert len(kept) == 3
+    inbox.put("2026-01-01.csv", versions[1])
+    inbox.sync()
+    kept = lake.keys(f"{inbox.raw_path}/")
+    airbyte.wait(airbyte.start_sync(inbox.connection, "clear"))
+    inbox.sync()  # reads what was read before
+    assert lake.keys(f"{inbox.raw_path}/") == kept
+    assert lake.get(f"{inbox.raw_path}/invoices/2026-01-01.csv") == versions[0]
+
+
 @pytest.mark.parametrize(
     ("body", "records", "rejected"),
     [
@@ -103,6 +124,31 @@ def test_only_new_and_replaced_files_are_read(inbox: Inbox, lake: Lake) -> None:
             [(0, "", "the header lacks Description; it has InvoiceNo, Price")],
             id="missing column",
         ),
+        pytest.param(
+            b"InvoiceNo,Description,Price,Price\n1,a,2,3\n",
+            0,
+            [(0, "", "the header has Price more than once")],
+            id="a name twice",
+        ),
+        pytest.param(
+            b"InvoiceNo,,Description,Price\n1,2,a,3\n",
+            0,
+            [(0, "", "the header has no name for column 2")],
+            id="a column without a name",
+        ),
+        pytest.param(
+            b"InvoiceNo,Description,Price,line_number\n1,a,2,3\n",
+            0,
+            [
+                (
+                    *(0, ""),
+                    "the header has line_number: in the lake it would have the name of line_number, which the reader "
+                    "adds itself",
+                )
+            ],
+            id="a name that the reader uses",
+        ),
+        pytest.param(b"InvoiceNo,Description,Price,\n1,red,1,\n", 1, [], id="a comma at the end"),
         pytest.param(
             b"InvoiceNo,Description,Price\n1,red\n2,blue,1\n3,a,b,c\n\n",
             1,

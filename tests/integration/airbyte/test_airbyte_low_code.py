@@ -211,3 +211,64 @@ def test_an_unknown_property_is_told_and_a_wrong_value_is_marked(
     log = airbyte.log(job)
     assert "the service sends source, which the manifest's schema does not list" in log
     assert "values of rate do not fit" in log
+
+
+def without(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def test_a_new_field_of_the_service_is_followed_and_stays_a_column(
+    airbyte: Airbyte, lake: Lake, destination: str, service: Service
+) -> None:
+    connection, namespace = connect(airbyte, destination, service)
+    airbyte.sync(connection)
+    service.rates = [rate(3, "EUR"), rate(3, "USD") | {"source": "bank"}, rate(3, "JPY") | {"tags": ["a", 1]}]
+    job = airbyte.wait(airbyte.start_sync(connection))["jobId"]
+    service.rates = [rate(4, "EUR")]
+    airbyte.sync(connection)
+    before, mixed, after = lake.tables(namespace, "exchange_rates")
+    assert "source" not in before.column_names
+    assert (mixed["source"].to_pylist(), mixed["tags"].to_pylist()) == ([None, "bank", None], [None, None, '["a",1]'])
+    assert (after["source"].to_pylist(), after.schema) == ([None], mixed.schema)
+    log = airbyte.log(job)
+    assert "the service sends source, which the manifest's schema does not list; followed as text" in log
+    assert "Stream exchange_rates: new column source (string), null in older files." in log
+
+
+def test_a_new_field_is_left_to_the_raw_responses_where_the_connection_ignores_changes(
+    airbyte: Airbyte, lake: Lake, destination: str, service: Service
+) -> None:
+    service.rates = [rate(1, "EUR") | {"source": "bank"}]
+    connection, namespace = connect(airbyte, destination, service)
+    airbyte.call("PATCH", f"/connections/{connection}", json={"nonBreakingSchemaUpdatesBehavior": "ignore"})
+    job = airbyte.wait(airbyte.start_sync(connection))["jobId"]
+    assert "source" not in lake.tables(namespace, "exchange_rates")[0].column_names
+    assert "does not list; not delivered" in airbyte.log(job)
+
+
+def test_a_column_that_no_record_has_any_more_is_left_out_also_after_a_clear(
+    airbyte: Airbyte, lake: Lake, destination: str, service: Service
+) -> None:
+    """As a dropped column of a table would be, so that publishing meets it in the same way."""
+    service.rates = []
+    service.reviews = [without(review(number), "rating") for number in range(3)]
+    connection, namespace = connect(airbyte, destination, service, batch_size=1)
+    airbyte.sync(connection)
+    (first,) = lake.tables(namespace, "product_reviews")
+    assert first["rating"].to_pylist() == [None] * 3  # it never had a value: nothing is lost
+    service.reviews = [without(review(4), "body", "rating"), without(review(5), "rating")]
+    airbyte.sync(connection)
+    some = lake.tables(namespace, "product_reviews")[1]
+    assert some["body"].to_pylist() == [None, "Très bon"]
+    service.reviews = [without(review(number), "body", "rating") for number in (6, 7)]
+    job = airbyte.wait(airbyte.start_sync(connection))["jobId"]
+    gone = lake.tables(namespace, "product_reviews")[2]
+    assert "body" not in gone.column_names and "rating" in gone.column_names
+    assert "no record of this sync has body, which earlier syncs delivered" in airbyte.log(job)
+    airbyte.wait(airbyte.start_sync(connection, "clear"))
+    airbyte.sync(connection)
+    (again,) = lake.tables(namespace, "product_reviews")
+    assert "body" not in again.column_names
+    service.reviews = [review(8) | {"body": None, "rating": None}]  # a null that the service sends is one
+    airbyte.sync(connection)
+    assert lake.tables(namespace, "product_reviews")[1]["body"].to_pylist() == [None]

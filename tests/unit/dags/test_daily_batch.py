@@ -1,10 +1,15 @@
 """The daily batch's promises that show in its graph."""
 
 import itertools
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
+from airflow.serialization.serialized_objects import DagSerialization
 
+from lakehouse.ops import turn
 from tests.unit.dags.conftest import REPOSITORY, Parsed
 
 PIPELINES = REPOSITORY / "include" / "pipelines"
@@ -37,7 +42,7 @@ def test_every_connection_is_synced_published_and_promoted(bag: Parsed) -> None:
     dag = bag.dags["daily_batch"]
     files = sorted(PIPELINES.glob("connections/*.yaml"))
     names = {path.stem for path in files}
-    assert members(dag, "extract") == names
+    assert members(dag, "extract") == names | {"wait_for_turn"}
     assert members(dag, "publish") == names
     assert members(dag, "catalog") == names | {"views"}
     for path in files:
@@ -86,3 +91,38 @@ def test_schedule_and_form(bag: Parsed) -> None:
     field = dag.params.get_param("batch_date")
     assert field.schema["format"] == "date" and field.value is None
     assert dag.deadline[0].interval.total_seconds() == (3 * 60 + 45) * 60
+
+
+def test_every_task_but_the_report_waits_for_its_runs_turn(bag: Parsed) -> None:
+    """Any group of an old run may be cleared while a new run is under way."""
+    dag = bag.dags["daily_batch"]
+    waits = {task.task_id for task in dag.tasks if task._pre_execute_hook is turn.take}
+    assert waits == set(dag.task_ids) - {"report.report"}
+    assert {task.task_id for task in dag.roots} == {"extract.wait_for_turn"}, "a waiting run is one waiting task"
+
+
+def test_its_stored_form_is_the_same_each_time(bag: Parsed) -> None:
+    """Airflow keeps a new version of a DAG whose stored form differs."""
+    first, second = (DagSerialization.to_dict(bag.dags["daily_batch"]) for _ in range(2))
+    assert first == second
+    assert " at 0x" not in str(first)
+
+
+def test_what_was_quarantined_is_counted_over_rest(bag: Parsed, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = bag.dags["daily_batch"].get_task("quality.count_quarantined")
+    names = task.python_callable.__globals__
+    facts: list[Any] = []
+    rows = [{"dataset_name": "store_files.invoices", "reason": "does not parse", "row_count": "3"}]
+    monkeypatch.setitem(names, "DremioHook", lambda conn_id: SimpleNamespace(query=lambda sql: rows))
+    monkeypatch.setitem(names, "records", SimpleNamespace(record=lambda context, kind, payload: facts.append(payload)))
+    expected = [{"dataset": "store_files.invoices", "reason": "does not parse", "rows": 3}]
+    assert task.python_callable() == expected  # Flight waits where the task's time limit does not reach
+    assert facts == [expected]
+
+
+def test_a_sync_that_takes_too_long_leaves_time_before_the_deadline(bag: Parsed) -> None:
+    dag = bag.dags["daily_batch"]
+    for name in members(dag, "extract") - {"wait_for_turn"}:
+        task = dag.get_task(f"extract.{name}")
+        assert task.timeout == timedelta(minutes=90)
+        assert task.execution_timeout > task.timeout  # else it would keep the sync's own limit from cancelling the job

@@ -177,7 +177,7 @@ def test_airflow_has_the_settings_of_the_embedded_stack(embedded: Settings) -> N
     here = AIRFLOW["airflow-scheduler"]["environment"]
     there = embedded_airflow.environment(embedded)
     names = {name.removesuffix("_TEMPLATE") for name in here}
-    assert set(there) - names == {"PATH", "no_proxy"}
+    assert set(there) - names == {"PATH"}
     # Where things are, and Celery in place of local workers; everything else is equal.
     placed = {name for name, value in there.items() if "/" in value or value == "secret" or "127.0.0.1" in value}
     differing = {name for name in set(there) & set(here) if there[name] != here[name]} - placed

@@ -24,6 +24,7 @@ PIPELINE_ONLY = {
     "AirbyteApplyOperator",
     "DbtModelOperator",
     "DbtTestOperator",
+    "DremioClaimSlotOperator",
     "DremioPromoteOperator",
     "DremioReleaseOperator",
     "DremioRollbackOperator",

@@ -77,6 +77,30 @@ def test_a_wrong_dotenv_is_named(installation: Path, line: str, message: str) ->
         load()
 
 
+@pytest.mark.parametrize(("name", "value"), [("SCALE", "huge"), ("SEED", "abc"), ("DEMO_END_DATE", "yesterday")])
+def test_what_cannot_be_used_is_refused_before_it_is_kept(
+    installation: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}='{value}' cannot be used"):
+        load()
+    assert not (installation / "home").exists()
+
+
+def test_a_folder_of_something_else_is_not_taken(installation: Path) -> None:
+    (installation / "home").mkdir()
+    (installation / "home" / "letter.txt").write_text("dear")
+    with pytest.raises(SettingsError, match="is not empty and is no installation"):
+        load()
+
+
+def test_free_ports_are_not_those_of_the_dotenv(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (installation / ".env").write_text("AIRFLOW_PORT=18080\n")
+    monkeypatch.setenv("LAKEHOUSE_PORTS", "free")
+    found = load()
+    assert found and found.ports["AIRFLOW_PORT"] != 18080
+
+
 def test_a_broken_settings_file_says_what_to_do(installation: Path) -> None:
     load()
     (installation / "home" / "settings.json").write_text("{")

@@ -18,7 +18,7 @@ flagged as (
 
         quantity,
         unit_price,
-        cast(quantity * unit_price as decimal(20, 4)) as amount,
+        cast(quantity * unit_price as decimal(24, 4)) as amount,
 
         invoiced_at,
         cast(invoiced_at as date) as invoice_date,

@@ -46,6 +46,15 @@ item_totals as (
 
 ),
 
+moved_items as (
+
+    -- an order that lost an item has changed too, though nothing of its own was read again
+    select order_id, max(_extracted_at) as _extracted_at
+    from {{ ref('base_moved_order_items') }}
+    group by order_id
+
+),
+
 joined as (
 
     select
@@ -62,16 +71,19 @@ joined as (
         cast(coalesce(item_totals.items_amount, 0) as decimal(12, 2)) as items_amount,
 
         orders.updated_at,
-        case
-            when item_totals._extracted_at > orders._extracted_at then item_totals._extracted_at
-            else orders._extracted_at
-        end as _extracted_at
+        greatest(
+            orders._extracted_at,
+            coalesce(item_totals._extracted_at, orders._extracted_at),
+            coalesce(moved_items._extracted_at, orders._extracted_at)
+        ) as _extracted_at
 
     from orders
     left join item_totals
         on orders.order_id = item_totals.order_id
     left join lead_items
         on orders.order_id = lead_items.order_id
+    left join moved_items
+        on orders.order_id = moved_items.order_id
 
 )
 

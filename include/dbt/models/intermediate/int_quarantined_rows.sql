@@ -49,10 +49,33 @@ unreadable_lines as (
 
     from {{ ref('stg_rejected_invoice_lines') }}
 
+),
+
+rows_without_key as (
+
+    select
+        dataset_name,
+        reason,
+        cast(null as varchar) as file_name,
+        cast(null as bigint) as line_number,
+        cast(null as varchar) as row_key,
+        row_text,
+        _extracted_at
+
+    from {{ ref('base_rows_without_key') }}
+
+),
+
+every_refused_row as (
+
+    select * from orders
+    union all
+    select * from refused_lines
+    union all
+    select * from unreadable_lines
+    union all
+    select * from rows_without_key
+
 )
 
-select * from orders
-union all
-select * from refused_lines
-union all
-select * from unreadable_lines
+select * from every_refused_row

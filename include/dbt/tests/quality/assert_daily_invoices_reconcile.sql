@@ -3,6 +3,7 @@ with
 
 days as (
 
+    -- no lines: null on both sides, and nothing differs
     select sum(daily_revenue) as amount, sum(invoice_lines) as line_count
     from {{ ref('fct_daily_invoices') }}
 
@@ -10,7 +11,7 @@ days as (
 
 facts as (
 
-    select sum(amount) as amount, count(*) as line_count
+    select sum(amount) as amount, nullif(count(*), 0) as line_count
     from {{ ref('fct_invoice_lines') }}
 
 )
@@ -24,4 +25,4 @@ select
 from days
 cross join facts
 
-where days.amount <> facts.amount or days.line_count <> facts.line_count
+where days.amount is distinct from facts.amount or days.line_count is distinct from facts.line_count

@@ -10,7 +10,8 @@ days as (
 
 facts as (
 
-    select sum(amount) as amount, count(*) as orders
+    -- no orders: null on both sides, and nothing differs
+    select sum(amount) as amount, nullif(count(*), 0) as orders
     from {{ ref('fct_orders') }}
 
 )
@@ -24,4 +25,4 @@ select
 from days
 cross join facts
 
-where days.amount <> facts.amount or days.orders <> facts.orders
+where days.amount is distinct from facts.amount or days.orders is distinct from facts.orders

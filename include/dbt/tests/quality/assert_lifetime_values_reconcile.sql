@@ -15,10 +15,10 @@ marts as (
     select 'fct_customer_lifetime_value' as mart_name, sum(lifetime_value) as amount
     from {{ ref('fct_customer_lifetime_value') }}
     union all
-    select 'customers' as mart_name, sum(lifetime_value) as amount
+    select 'customers' as mart_name, nullif(sum(lifetime_value), 0) as amount
     from {{ ref('customers') }}
     union all
-    select 'customer_metrics' as mart_name, sum(lifetime_value) as amount
+    select 'customer_metrics' as mart_name, nullif(sum(lifetime_value), 0) as amount
     from {{ ref('customer_metrics') }}
 
 )
@@ -31,4 +31,4 @@ select
 from marts
 cross join completed
 
-where marts.amount <> completed.amount
+where marts.amount is distinct from completed.amount

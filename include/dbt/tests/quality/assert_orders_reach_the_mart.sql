@@ -14,6 +14,8 @@ full outer join {{ ref('fct_orders') }} as facts
 where
     staged.order_id is null
     or facts.order_id is null
+    or staged.customer_id <> facts.customer_id
+    or staged.order_date <> facts.order_date
     or staged.amount <> facts.amount
     or staged.status <> facts.status
     or staged.updated_at <> facts.updated_at

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseHook, BaseOperator
 
-from lakehouse.dremio.exceptions import DremioConflict, DremioError
+from lakehouse.dremio.exceptions import DremioConflict, DremioError, DremioTimeout
 from lakehouse.dremio.operators.sql import WAIT_IN_WORKER
 from lakehouse.ops.records import record
 
@@ -90,15 +90,25 @@ class DremioPromoteOperator(BaseOperator):
     Returns (XCom) `{"promoted": [path], "refreshed": [path], "absent": [path], "rows": {path: int}}`.
 
     :param tables: dotted paths, source first (templated).
+    :param timeout: seconds for all of it; then the refreshes under way are cancelled. (Airflow's own
+        `execution_timeout` does not count while a task is deferred.)
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     """
 
     template_fields: Sequence[str] = ("tables", "dremio_conn_id")
     ui_color = "#d8f3f0"
 
-    def __init__(self, *, tables: Sequence[str], dremio_conn_id: str = "dremio_default", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tables: Sequence[str],
+        timeout: float = 1200.0,
+        dremio_conn_id: str = "dremio_default",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.tables = tables
+        self.timeout = timeout
         self.dremio_conn_id = dremio_conn_id
         self._running: dict[str, str] = {}
 
@@ -113,22 +123,25 @@ class DremioPromoteOperator(BaseOperator):
         """Promote or start a refresh for each table, then wait.
 
         :raises DremioJobFailed: a refresh failed; has Dremio's text.
+        :raises DremioTimeout: not refreshed within `timeout`.
         :raises DremioError: a path is something else than a folder or table.
         """
+        deadline = time.time() + self.timeout
         result: dict[str, Any] = {"promoted": [], "refreshed": [], "absent": []}
         for table in self.tables:
             kind = self._promote_or_submit(table)
             result[kind].append(table)
             self.log.info("%s: %s", table, "no objects yet, left out" if kind == "absent" else kind)
-        return self._wait(context, result)
+        return self._wait(context, result, deadline)
 
     def resume(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:
         """Go on after a deferral."""
         if not isinstance(event, dict) or not event.get("state"):
             raise DremioError(f"Task {self.task_id} was woken by an unknown event: {event!r}")
         self.log.info("Job %s: %s (%s)", event["job_id"], event["reason"], event["detail"])
-        self._running = dict(event["state"]["running"])
-        return self._wait(context, event["state"]["result"])
+        state = event["state"]
+        self._running = dict(state["running"])
+        return self._wait(context, state["result"], state["deadline"])
 
     def on_kill(self) -> None:
         """Cancel the refreshes under way."""
@@ -166,12 +179,18 @@ class DremioPromoteOperator(BaseOperator):
             self.log.info("%s was promoted meanwhile", ".".join(path))
         return "promoted"
 
-    def _wait(self, context: "Context", result: dict[str, Any]) -> dict[str, Any]:
+    def _wait(self, context: "Context", result: dict[str, Any], deadline: float) -> dict[str, Any]:
         patience = time.monotonic() + WAIT_IN_WORKER
         for table, job_id in list(self._running.items()):
             job = self.hook.poll_job(job_id, patience - time.monotonic())
             if not job.state.is_terminal:
-                self._defer(job_id, result)
+                if time.time() >= deadline:
+                    self.on_kill()
+                    raise DremioTimeout(
+                        f"The metadata of {', '.join(self._running)} was not refreshed within {self.timeout:g} s "
+                        f"(job {job_id} is {job.state}); the refreshes under way were cancelled"
+                    )
+                self._defer(job_id, result, deadline)
             job.raise_for_state(f"ALTER TABLE {table} REFRESH METADATA")
             del self._running[table]
         result["rows"] = self._count(result["promoted"] + result["refreshed"])
@@ -179,14 +198,15 @@ class DremioPromoteOperator(BaseOperator):
         record(context, "rows", rows)
         return result
 
-    def _defer(self, job_id: str, result: dict[str, Any]) -> NoReturn:
+    def _defer(self, job_id: str, result: dict[str, Any], deadline: float) -> NoReturn:
         from lakehouse.dremio.triggers import DremioJobTrigger
 
         self.defer(
             trigger=DremioJobTrigger(
                 dremio_conn_id=self.dremio_conn_id,
                 job_id=job_id,
-                state={"running": self._running, "result": result},
+                deadline=deadline,
+                state={"running": self._running, "result": result, "deadline": deadline},
             ),
             method_name="resume",
         )

@@ -129,6 +129,9 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         found = {reflection_id: self.hook.get_reflection(reflection_id) for reflection_id in stale}
         busy = [reflection_id for reflection_id, there in found.items() if is_busy(there)]
         if busy:
+            if time.time() >= state["deadline"]:  # the trigger would say so at once, and so on for ever
+                names = [one["name"] for one in state["awaited"] if one["reflection_id"] in busy]
+                raise DremioTimeout(f"Earlier refreshes did not end within {self.timeout:g} s: {', '.join(names)}")
             self.log.info("Waiting for refreshes that began earlier: %s", ", ".join(busy))
             self._defer("resume_idle", state | {"stale": stale}, {key: [] for key in busy}, idle=True)
         for one in state["awaited"]:
@@ -161,7 +164,8 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         if time.time() + PROOF_RETRY < state["deadline"]:
             self.log.info("Not accelerated yet, asked again in %s s: %s", PROOF_RETRY, "; ".join(unused))
             self._defer("resume_proof", state, {}, delay=PROOF_RETRY)
-        raise DremioTimeout("Refreshed, yet these queries are not answered by their reflections: " + "; ".join(unused))
+        names = ", ".join(sorted({text.partition(":")[0] for text in unused}))
+        raise DremioTimeout(f"Refreshed, yet not used for their check queries: {names}", "; ".join(unused))
 
     def _unfinished(self, state: dict[str, Any]) -> dict[str, str]:
         """Reflections not refreshed yet, each with its status in words; keeps the facts of the others."""

@@ -1,4 +1,4 @@
-"""Release the marts of a slot to readers, or go back to the release before."""
+"""Claim a slot for the marts, release them to readers, or go back to the release before."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from lakehouse.ops import releases
+from lakehouse.ops.batch import batch_date
 from lakehouse.ops.lease import Lease, holder_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class _SwitchOperator(BaseOperator):
         """Make the views of `gold` show `views` and note it; returns the names that had to change."""
         from lakehouse.dremio import release
 
+        release.check_targets(self.hook, list(views))  # from here on nobody may build before this is done
         releases.mark(self.lakehouse_conn_id, run_id, "switching", views=views, lease=lease)
         changed = self._replace(views, lease)
         left = release.pending(release.current_definitions(self.hook, list(views)), views)
@@ -71,14 +73,64 @@ class _SwitchOperator(BaseOperator):
         return sorted(open_views)
 
 
+class DremioClaimSlotOperator(_SwitchOperator):
+    """Claim for this run the slot of the marts that readers do not see; see `lakehouse.ops.releases.claim_slot`.
+
+    Safe to repeat: the same slot until the run has released it. If a switch by this same run could not be completed
+    (Dremio refuses one of the views, again and again), it is taken back first: the views that it changed show the
+    release before it again, those that this has not are dropped, and a new release begins. That is the way out of
+    such a switch, which otherwise nobody may build beside.
+
+    Example::
+
+        DremioClaimSlotOperator(task_id="claim_slot") >> models
+
+    Returns (XCom) "a" or "b".
+
+    :param lakehouse_conn_id: Airflow connection of the run records' database (journal and lease).
+    :param dremio_conn_id: Airflow connection of type `dremio` (templated); used only to take a switch back.
+    """
+
+    def execute(self, context: "Context") -> str:
+        """Claim the slot.
+
+        :raises ReleaseRefused: another run's switch was interrupted; says which.
+        :raises LeaseHeld, LeaseLost: a release is at work.
+        :raises DremioError: a switch could not be taken back.
+        """
+        run_id = context["ti"].run_id
+        with self._lease(context) as lease:
+            unfinished = releases.unfinished_switch(self.lakehouse_conn_id)
+            if unfinished is not None and unfinished.run_id == run_id:
+                self._take_back(unfinished, lease)
+            return releases.claim_slot(self.lakehouse_conn_id, run_id, batch_date(context))
+
+    def _take_back(self, unfinished: releases.Release, lease: Lease) -> None:
+        from lakehouse.dremio import release
+
+        known = releases.journal(self.lakehouse_conn_id, JOURNAL)
+        live = next((r for r in known if r.state == "released"), None)
+        before = dict(live.views or {}) if live else {}
+        changed = self._replace(before, lease)
+        for name in sorted(set(unfinished.views or {}) - set(before)):
+            lease.check()
+            release.drop(self.hook, name)
+        reason = "its switch could not be completed and was taken back"
+        releases.mark(self.lakehouse_conn_id, unfinished.run_id, "failed", reason=reason, lease=lease)
+        self.log.warning(
+            "Release %d: %s; changed back: %s", unfinished.release_id, reason, ", ".join(changed) or "none"
+        )
+
+
 class DremioReleaseOperator(_SwitchOperator):
     """Show readers the marts that this run built: switch all views of the space `gold` to its slot.
 
-    Before the first view is touched every mart is checked to be there. The views are replaced one right after
-    the other, under a lease, so of two copies of the task only the newer one writes; the release journal
-    notes building, switching and released. Killed midway, a rerun completes it; run again after success,
-    it finds nothing to do. It refuses when another run has taken the slot meanwhile. A view of a mart that is
-    not released any more is named in a warning, not removed.
+    Before the first view is touched every mart is checked to be there, and every view to be one. The views are
+    replaced one right after the other, under a lease, so of two copies of the task only the newer one writes; the
+    release journal notes building, switching and released. Killed midway, a rerun completes it (if Dremio does not
+    let it, DremioClaimSlotOperator takes it back); run again after success, it finds nothing to do. It refuses when
+    another run has taken the slot meanwhile. A view of a mart that is not released any more is named in a warning,
+    not removed.
 
     Example::
 

@@ -9,14 +9,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.dremio.exceptions import (
     DremioError,
     DremioJobError,
     DremioJobLost,
+    DremioNotRepeated,
     DremioOutcomeUnknown,
     DremioTimeout,
+    DremioTooManyRows,
 )
 from lakehouse.dremio.jobs import Job, task_tags, with_comment
 from lakehouse.dremio.links import DremioJobLink
@@ -72,7 +73,8 @@ class DremioSqlOperator(BaseOperator):
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     :param idempotent: the statements may be sent again when a submission got no answer or a job was lost;
         otherwise the task fails as 'outcome unknown', without a retry. Default False.
-    :param timeout: seconds allowed to each statement, then its job is cancelled. Default: no limit.
+    :param timeout: seconds allowed to each statement, then its job is cancelled. Default: the task's
+        `execution_timeout`, which Airflow itself does not apply while a task is deferred; without one, no limit.
     :param deferrable: wait in the triggerer. Default True.
     :param return_rows: return the last statement's rows, if there are at most so many; more fail the task, without a
         retry. Default 0: none. For results of any size there is DremioToMinioOperator.
@@ -100,6 +102,8 @@ class DremioSqlOperator(BaseOperator):
         self.return_rows = return_rows
         self.dremio_conn_id = dremio_conn_id
         self.idempotent = idempotent
+        if timeout is None and self.execution_timeout is not None:
+            timeout = self.execution_timeout.total_seconds()
         self.timeout = timeout
         self.deferrable = deferrable
         self._running_job: str | None = None
@@ -116,8 +120,8 @@ class DremioSqlOperator(BaseOperator):
 
         :raises DremioJobFailed, DremioJobCanceled: a job did not complete; has Dremio's text.
         :raises DremioTimeout: a statement exceeded `timeout`.
-        :raises AirflowFailException: the outcome of a submission is unknown, or there are more rows than may be
-            returned; not retried.
+        :raises DremioNotRepeated: the outcome of a submission is unknown; not retried.
+        :raises DremioTooManyRows: there are more rows than may be returned; not retried.
         """
         statements = split_statements(self.sql)
         if not statements:
@@ -149,7 +153,7 @@ class DremioSqlOperator(BaseOperator):
             raise
         except DremioOutcomeUnknown as error:
             self._store(context, None)
-            raise AirflowFailException(str(error)) from error  # a retry would send the statement blindly
+            raise DremioNotRepeated(error.url, error.reason, error.sql) from error
         self._store(context, None)
         result = {"row_count": progress.done[-1]["row_count"], "statements": progress.done}
         return result | {"rows": self._rows(progress.done[-1]["job_id"])} if self.return_rows else result
@@ -159,10 +163,7 @@ class DremioSqlOperator(BaseOperator):
         rows = list(islice(self.hook.iter_rows(job_id), self.return_rows + 1))
         if len(rows) <= self.return_rows:
             return rows
-        raise AirflowFailException(
-            f"Task {self.task_id}: the result of Dremio job {job_id} has more than return_rows={self.return_rows} rows."
-            " An XCom is for few: write the result to objects with DremioToMinioOperator, or aggregate it in SQL."
-        )
+        raise DremioTooManyRows(job_id, self.return_rows)
 
     def _run_statement(self, context: "Context", sql: str, progress: _Progress) -> None:
         if progress.job_id is None:
@@ -193,10 +194,7 @@ class DremioSqlOperator(BaseOperator):
             return job
         if progress.deadline and time.time() >= progress.deadline:
             self.hook.cancel_job(job_id)
-            raise DremioTimeout(
-                f"Dremio job {job_id} was still {job.state} after {self.timeout:g} s and was cancelled. "
-                "Raise the task's `timeout`, or see the job's page for what it waits for."
-            )
+            raise DremioTimeout(f"Dremio job {job_id} was still {job.state} after {self.timeout:g} s and was cancelled")
         self._defer(progress)
 
     def _defer(self, progress: _Progress) -> NoReturn:

@@ -75,8 +75,8 @@ class SupersetWarmUpOperator(BaseOperator):
         context["ti"].xcom_push(key=SupersetDashboardsLink().xcom_key, value=url)
         requests = planned(hook, declared.dashboards)
         outcomes = asyncio.run(self._warm(hook, requests))
-        done = {(outcome.dashboard, outcome.chart) for outcome in outcomes}
-        left = [asdict(one) for one in requests if (one.dashboard, one.chart) not in done]
+        done = {outcome.key for outcome in outcomes}
+        left = [asdict(one) for one in requests if one.key not in done]
         if left:
             self.log.info("%s of %s charts are left to the triggerer", len(left), len(requests))
             self.defer(

@@ -107,7 +107,7 @@ class Store(dict):
 
 def context(run_id: str) -> dict:
     ti = SimpleNamespace(
-        dag_id="d", run_id=run_id, task_id="extract.shop", map_index=-1, xcom_push=lambda key, value: None
+        dag_id="d", run_id=run_id, task_id="extract.shop", map_index=-1, try_number=1, xcom_push=lambda key, value: None
     )
     return {"ti": ti, "task_state_store": Store()}
 

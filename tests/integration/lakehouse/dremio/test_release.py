@@ -1,12 +1,12 @@
 """Release and rollback on the real journal, lease and Dremio, in a corner of their own."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
 from lakehouse.dremio import release
 from lakehouse.dremio.exceptions import DremioError
-from lakehouse.dremio.operators.release import DremioReleaseOperator, DremioRollbackOperator
+from lakehouse.dremio.operators.release import DremioClaimSlotOperator, DremioReleaseOperator, DremioRollbackOperator
 from lakehouse.ops import releases
 
 MARTS = ["orders", "customers"]
@@ -70,6 +70,42 @@ def test_killed_between_two_views_and_run_again(hook, own_gold, context_of, monk
     monkeypatch.setattr(release, "switch", real)
     assert switch(context_of, "r1")["switched"] == ["orders"]
     assert shown(hook, own_gold) == (1, 1) and releases.live_slot(DB) == "a"
+
+
+def test_a_switch_that_dremio_refuses_is_taken_back_by_its_run(hook, own_gold, context_of, monkeypatch):
+    claim("r1")
+    switch(context_of, "r1")
+    claim("r2")
+    real = release.switch
+
+    def refuse_orders(hook, name, sql):
+        if name == "orders":
+            raise DremioError("no privilege on orders")
+        real(hook, name, sql)
+
+    monkeypatch.setattr(release, "switch", refuse_orders)
+    for _ in range(2):
+        with pytest.raises(DremioError, match="no privilege"):
+            switch(context_of, "r2")
+    assert shown(hook, own_gold) == (1, 2)  # orders, customers: half way
+
+    again = context_of("r2", "claim_slot") | {"logical_date": datetime(2026, 11, 23, 1, 0, tzinfo=UTC)}
+    assert DremioClaimSlotOperator(task_id="claim_slot").execute(again) == "b"
+    assert shown(hook, own_gold) == (1, 1) and releases.unfinished_switch(DB) is None
+    monkeypatch.setattr(release, "switch", real)
+    assert switch(context_of, "r2")["slot"] == "b"
+    assert shown(hook, own_gold) == (2, 2)
+
+
+def test_a_first_switch_that_is_taken_back_leaves_no_view(hook, own_gold, context_of, monkeypatch):
+    claim("r1")
+    real = release.switch
+    monkeypatch.setattr(release, "switch", lambda hook, name, sql: real(hook, name, sql) if name < "o" else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        switch(context_of, "r1")
+    again = context_of("r1", "claim_slot") | {"logical_date": datetime(2026, 11, 23, 1, 0, tzinfo=UTC)}
+    assert DremioClaimSlotOperator(task_id="claim_slot").execute(again) == "a"
+    assert hook.find_entity([own_gold, "customers"]) is None
 
 
 def test_a_run_that_lost_its_slot_is_refused(hook, own_gold, context_of):

@@ -74,7 +74,7 @@ def operator(corner: str) -> PublishOperator:
 
 
 def context(run_id: str) -> dict:
-    ti = SimpleNamespace(dag_id="d", run_id=run_id, task_id="publish.shop", map_index=-1)
+    ti = SimpleNamespace(dag_id="d", run_id=run_id, task_id="publish.shop", map_index=-1, try_number=1)
     return {"params": {"batch_date": "2026-11-22"}, "ti": ti}
 
 
@@ -116,7 +116,7 @@ import sys
 from types import SimpleNamespace
 from lakehouse.minio.operators import PublishOperator
 corner = sys.argv[1]
-ti = SimpleNamespace(dag_id="d", run_id=corner, task_id="publish.shop", map_index=-1)
+ti = SimpleNamespace(dag_id="d", run_id=corner, task_id="publish.shop", map_index=-1, try_number=1)
 operator = PublishOperator(task_id="shop", source="shop", streams=[{"name": "orders", "batch_date": "updated_at"}],
     landing_prefix=f"{corner}/landing", published_prefix=corner)
 print("ready", flush=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse.ops import database
-from lakehouse.ops.lease import Lease, LeaseHeld, LeaseLost
+from lakehouse.ops.lease import Holder, Lease, LeaseHeld, LeaseLost
 
 pytestmark = pytest.mark.usefixtures("own_database")
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
@@ -40,6 +40,23 @@ def test_a_retry_takes_over_from_its_orphan_whose_writes_are_refused():
             retry.check()
         with pytest.raises(LeaseLost):
             orphan.check()
+
+
+def test_an_older_try_never_takes_over_from_its_retry():
+    with Lease(DB, "h", holder=Holder("task", 2)) as retry:
+        begun = time.monotonic()
+        with pytest.raises(LeaseLost, match="taken over by a newer"), Lease(DB, "h", holder=Holder("task", 1)):
+            pass
+        assert time.monotonic() - begun < 1  # it is told at once
+        retry.check()
+    with pytest.raises(LeaseLost), Lease(DB, "h", holder=Holder("task", 1)):
+        pass  # nor when the retry has ended
+    with Lease(DB, "h", holder=Holder("another task", 1)), pytest.raises(LeaseHeld, match="held by another task"):
+        Lease(DB, "h", holder=Holder("task", 3), wait=0.1).__enter__()
+    with Lease(DB, "h", holder=Holder("task", 3)) as cleared, Lease(DB, "h", holder=Holder("task", 4)) as newest:
+        newest.check()
+        with pytest.raises(LeaseLost):
+            cleared.check()
 
 
 def test_an_orphans_end_does_not_free_the_retrys_lease():

@@ -90,6 +90,25 @@ def test_an_interrupted_switch_keeps_everybody_from_building():
     assert releases.unfinished_switch(DB) is None and releases.claim_slot(DB, "r3", DAY) == "a"
 
 
+def test_a_run_whose_failed_build_has_since_been_released_by_another_gets_the_other_slot():
+    assert release("r0") == "a"
+    for run in ("day-a", "day-b"):  # each fails a data test
+        assert releases.claim_slot(DB, run, DAY) == "b"
+    assert release("day-a") == "b"
+    assert releases.claim_slot(DB, "day-b", DAY) == "a"
+    assert releases.live_slot(DB) == "b"
+
+
+def test_what_readers_see_may_not_be_built_whatever_the_journal_says(own_database):
+    release("r1")
+    database.run(
+        own_database, "INSERT INTO release (slot, run_id, batch_date, state) VALUES ('a', 'r2', %s, 'building')", (DAY,)
+    )
+    assert not releases.may_build(DB, "r2", "a")
+    assert releases.claim_slot(DB, "r2", DAY) == "b"
+    assert releases.may_build(DB, "r2", "b") and not releases.may_build(DB, "r1", "a")
+
+
 @pytest.mark.parametrize("state", ["switching", "released"])
 def test_no_step_is_left_out(state):
     releases.claim_slot(DB, "r1", DAY)

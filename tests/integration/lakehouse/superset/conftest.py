@@ -181,7 +181,11 @@ def context() -> Iterator[dict[str, Any]]:
     """A task's context; what the task records is removed afterwards."""
     dag = f"superset_test_{uuid.uuid4().hex[:8]}"
     ensure_schema(database.dsn())
-    yield {"ti": SimpleNamespace(dag_id=dag, run_id="r", task_id="t", map_index=-1, xcom_push=lambda key, value: None)}
+    yield {
+        "ti": SimpleNamespace(
+            dag_id=dag, run_id="r", task_id="t", map_index=-1, try_number=1, xcom_push=lambda key, value: None
+        )
+    }
     connection = database.connect(database.dsn())
     try:
         with connection.cursor() as cursor:

@@ -75,12 +75,30 @@ def test_header_with_quotes_and_other_delimiter() -> None:
         (b" \n\n", "the file is empty"),
         (b"a,b\n1,2\n", "the header lacks c; it has a, b"),
         (b"a,b,c,a\n", "the header has a more than once"),
+        (b"a,b,c,B\n", "the header has B: in the lake it would have the name of b"),
+        (b"a,b,c,x y,x_y\n", "the header has x_y: in the lake it would have the name of x y"),
+        (
+            b"a,b,c,line\n",
+            "the header has line: in the lake it would have the name of line, which the reader adds itself",
+        ),
+        (b"a,,b, ,c\n1,2,3,4,5\n", "the header has no name for column 2, 4"),
+        (
+            b"a,b,c,\n1,2,3,\n1,2,3,4\n",
+            "the header has no name for column 4, and line 3 has a value in a column without one",
+        ),
         (b"\xe9,b,c\n", "the header is not utf8"),
         (b"\x00a\x00,\x00b", "the header is not utf8: it has zero bytes"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_rejected_row(body: bytes, reason: str) -> None:
-    assert parse(body, Dialect(), ["a", "b", "c"]).rejected == [Rejected(0, "", reason)]
+    assert parse(body, Dialect(), ["a", "b", "c"], reserved=["line"]).rejected == [Rejected(0, "", reason)]
+
+
+@pytest.mark.parametrize("comma", [",", ",,", ", "])
+def test_a_comma_at_the_end_of_every_line_is_no_column(comma: str) -> None:
+    parsed = parse(f'a,b{comma}\n1,"2"{comma}\n3,4{comma}\n5,6,7,8,9\n'.encode(), Dialect(), ["a", "b"])
+    assert (parsed.header, parsed.rows) == (["a", "b"], [["1", "2"], ["3", "4"]])
+    assert [line.line_number for line in parsed.rejected] == [4]
 
 
 def test_the_fallback_encoding_is_for_the_whole_file() -> None:

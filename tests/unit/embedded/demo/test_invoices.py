@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedded.demo.company import Company
-from embedded.demo.inbox import InboxError, own_files
+from embedded.demo.inbox import InboxError, doubts, own_files
 from embedded.demo.invoices import HEADER, file_days, file_name, invoice_file, is_trading_day
 
 SHOP = Company(seed=20251016, scale=100_000, end_date=datetime.date(2026, 11, 22))
@@ -120,6 +120,30 @@ def test_a_folder_without_usable_files_is_refused(tmp_path: Path, content: str |
         (tmp_path / "a.csv").write_text(content)
     with pytest.raises(InboxError, match=reason):
         own_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "the file is empty", id="empty"),
+        pytest.param(b" \n\n", "the file is empty", id="blank"),
+        pytest.param(f"{HEADER}\n".encode("utf-16"), "it is not UTF-8; it looks like UTF-16", id="UTF-16"),
+        pytest.param(f"{HEADER}\n".encode("utf-16-be"), "it is not UTF-8; it looks like UTF-16", id="without a mark"),
+        pytest.param(b"caf\xe9,1\n", "its first line is not UTF-8", id="another encoding"),
+        pytest.param(b'"InvoiceNo,x\n', "its first line does not parse: unexpected end of data", id="broken quote"),
+        pytest.param(HEADER.replace(",Country", "").encode(), "its first line lacks Country", id="a column is missing"),
+        pytest.param(f"\ufeff{HEADER}\r\n".encode(), None, id="byte order mark and CRLF"),
+        pytest.param(f'"{HEADER}"'.replace(",", '","').encode(), None, id="quoted"),
+        pytest.param(f"{HEADER},Store\n".encode(), None, id="a further column"),
+    ],
+)
+def test_one_file_that_will_be_set_aside_does_not_keep_the_others_out(
+    tmp_path: Path, content: bytes, reason: str | None
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    (tmp_path / "b.csv").write_text(HEADER + "\n")
+    assert [path.name for path in own_files(tmp_path)] == ["a.csv", "b.csv"]
+    assert [doubts(path) for path in own_files(tmp_path)] == [reason, None]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:

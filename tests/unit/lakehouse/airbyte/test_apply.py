@@ -162,7 +162,14 @@ def test_the_streams_as_the_publisher_takes_them():
     streams = {item.name: item.published_streams() for item in load_connections()}
     assert {"name": "orders", "batch_date": "updated_at"} in streams["postgres"]
     invoices, rejected = streams["store_files"]
-    assert invoices == {"name": "invoices", "batch_date": "file_name"}
+    assert invoices == {
+        "name": "invoices",
+        "batch_date": "file_name",
+        "required_columns": [
+            *("InvoiceNo", "StockCode", "Description", "Quantity"),
+            *("InvoiceDate", "UnitPrice", "CustomerID", "Country"),
+        ],
+    }
     assert rejected["name"] == "invoices_rejected" and rejected["columns"]["line_number"] == "integer"
 
 
@@ -204,6 +211,11 @@ STREAM = "{name: s, sync_mode: %s, batch_date: d%s}"
             ":2: source: host: 'hots' is none of",
         ),
         (SOURCE.replace("postgres", "declarative") + "destination: lake\nstreams: []\n", "has a manifest"),
+        (
+            SOURCE.replace("postgres", "s3, configuration: {streams: [{name: f, input_schema: '{a: string}'}]}")
+            + "destination: lake\nstreams: []\n",
+            ":2: source: stream f: input_schema is no JSON: Expecting property name",
+        ),
     ],
 )
 def test_wrong_declarations_are_told_by_line_and_key(tmp_path, text, problem):

@@ -152,6 +152,23 @@ def test_a_sync_that_takes_too_long_is_cancelled(airbyte, context):
     assert airbyte.sent("DELETE", "/jobs/1") == [None]
 
 
+def test_a_timeout_is_not_retried(airbyte, context):
+    airbyte.states = ["running"]
+    with pytest.raises(AirflowFailException, match="was cancelled"):
+        sync(timeout=timedelta(seconds=3)).execute(context)
+
+
+def test_a_job_that_somebody_else_started_goes_on_after_the_timeout(airbyte, context):
+    airbyte.busy, airbyte.states = 42, ["running"]
+    with pytest.raises(SyncTimeout, match="goes on, for it was not started by this task"):
+        sync(timeout=timedelta(seconds=3)).execute(context)
+    with pytest.raises(TaskDeferred):
+        sync(timeout=timedelta(minutes=10)).execute(context)
+    with pytest.raises(SyncTimeout, match="goes on"):  # after the deferral, in another process
+        sync().execute_complete(context, {"outcome": "timeout", "job_id": 42, "status": "running"})
+    assert airbyte.sent("DELETE", "/jobs/42") == []
+
+
 def test_no_rows_are_fine_unless_some_were_required(airbyte, context):
     airbyte.rows = 0
     assert sync().execute(context)["rows"] == 0

@@ -9,6 +9,7 @@ import pytest
 
 from lakehouse.dbt import operators, runner
 from lakehouse.dbt.operators import DbtFailed, DbtModelOperator, DbtTestFailed, DbtTestOperator, describe, explain
+from lakehouse.ops.lease import LeaseLost
 
 
 def node(**changes: Any) -> runner.NodeResult:
@@ -36,6 +37,9 @@ FAILED_TEST = node(
 )
 
 
+HELD: list[str] = []  # what happened to the task's lease
+
+
 class Recorder:
     """Stands for dbt and for the run records; keeps what it was asked."""
 
@@ -44,9 +48,13 @@ class Recorder:
         self.commands: list[runner.DbtCommand] = []
         self.facts: dict[str, Any] = {}
 
-    def run(self, command: runner.DbtCommand, *_: Any) -> runner.DbtResult:
+    def run(self, command: runner.DbtCommand, *more: Any) -> runner.DbtResult:
         self.commands.append(command)
+        self.during(more[1])
         return self.result
+
+    def during(self, statements: Any) -> None:
+        """What happens while dbt runs."""
 
     def record(self, context: Mapping[str, Any], kind: str, payload: Any) -> None:
         self.facts[kind] = payload
@@ -58,12 +66,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     @contextmanager
     def lease(*_: Any, **__: Any) -> Iterator[Any]:
-        yield SimpleNamespace(check=lambda: None)
+        HELD.append("taken")
+        yield SimpleNamespace(check=lambda: HELD.append("checked"))
 
     def put(recorder: Recorder, may_build: bool = True) -> Recorder:
         monkeypatch.setattr(operators.runner, "run", recorder.run)
         monkeypatch.setattr(operators.records, "record", recorder.record)
-        monkeypatch.setattr(operators.releases, "may_build", lambda *_: may_build)
+        HELD.clear()
+        monkeypatch.setattr(operators.releases, "may_build", lambda *_: may_build if HELD else True)
         monkeypatch.setattr(operators, "Lease", lease)
         monkeypatch.setattr(operators._DbtOperator, "_keep_history", lambda *_: None)
         return recorder
@@ -92,6 +102,41 @@ def test_a_slot_that_readers_see_is_refused_before_dbt_starts(install: Any) -> N
     with pytest.raises(DbtFailed, match=r"slot a is not this run's to build.*Clear the whole group marts"):
         task.execute(context())
     assert recorder.commands == []
+
+
+def test_the_slot_is_asked_for_inside_the_lease_and_before_each_statement(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two statements a newer run claims the slot: the next one is not sent."""
+    recorder = install(Recorder(node(rows=1)))
+
+    def lose_the_slot(statements: Any) -> None:
+        statements.check()
+        monkeypatch.setattr(operators.releases, "may_build", lambda *_: False)
+        with pytest.raises(DbtFailed, match="slot b is not this run's to build"):
+            statements.check()
+
+    recorder.during = lose_the_slot
+    DbtModelOperator(task_id="m", select="fct_orders", slot="b", builds_slot=True).execute(context())
+    assert HELD[:3] == ["taken", "checked", "checked"]
+
+
+def test_what_an_orphan_found_is_not_recorded(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dbt turns a refused statement into a failed model: the lease tells that it was refused."""
+    recorder = install(Recorder(node(status="error", message="lease lost"), FAILED_TEST))
+
+    @contextmanager
+    def lost(*_: Any, **__: Any) -> Iterator[Any]:
+        answers = iter([None])
+        yield SimpleNamespace(check=lambda: next(answers, LeaseLost) and _raise(LeaseLost("dbt/fct_orders", 1)))
+
+    def _raise(error: Exception) -> None:
+        raise error
+
+    monkeypatch.setattr(operators, "Lease", lost)
+    with pytest.raises(LeaseLost, match="another try of this task"):
+        DbtModelOperator(task_id="m", select="fct_orders").execute(context())
+    assert recorder.facts == {}
 
 
 def test_a_failing_test_is_recorded_and_not_retried(install: Any) -> None:

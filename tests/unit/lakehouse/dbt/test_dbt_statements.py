@@ -5,8 +5,14 @@ import time
 from typing import Any
 
 import pytest
+import requests
+from dbt.adapters.dremio.api.authentication import DremioAuthentication
 from dbt.adapters.dremio.api.cursor import DremioCursor
+from dbt.adapters.dremio.api.parameters import SoftwareParameters
+from dbt.adapters.dremio.api.rest import utils
+from dbt.adapters.dremio.api.rest.client import DremioRestClient
 
+from lakehouse.dbt import statements as module
 from lakehouse.dbt.statements import Statements, watched
 
 
@@ -96,3 +102,44 @@ def test_the_adapter_is_as_it_was_afterwards() -> None:
     with pytest.raises(RuntimeError):
         execute(ScriptedClient("FAILED"), Statements())
     assert (DremioCursor.execute, DremioCursor._populate_rowcount) == before
+
+
+def hung_client(server: tuple[str, int]) -> DremioRestClient:
+    """dbt-dremio's own client, logged in at a server that has stopped answering."""
+    login = DremioAuthentication.build(username=None, password=None, pat="token", verify_ssl=False)
+    return DremioRestClient(SoftwareParameters(base_url="http://{}:{}".format(*server), authentication=login))
+
+
+@pytest.mark.timeout(30)
+def test_a_server_that_never_answers_fails_the_statement(
+    silent_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.2)
+    before = utils.session.request
+    with pytest.raises(requests.Timeout):
+        execute(hung_client(silent_server), Statements())  # type: ignore[arg-type]
+    assert utils.session.request == before
+
+
+@pytest.mark.timeout(30)
+def test_cancelling_at_a_server_that_never_answers_ends(
+    silent_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CANCEL_PATIENCE", 0.3)
+    statements = Statements()
+    client = hung_client(silent_server)
+    statements._running = {f"job-{number}": client for number in range(3)}
+    started = time.monotonic()
+    assert statements.cancel("the task's time is over") == []
+    assert time.monotonic() - started < 2  # of all three together
+
+
+def test_a_job_that_could_not_be_asked_for_is_cancelled_at_the_end() -> None:
+    class Gone(ScriptedClient):
+        def job_status(self, job_id: str) -> dict[str, Any]:
+            raise requests.ReadTimeout("no answer")
+
+    client, statements = Gone("RUNNING"), Statements()
+    with pytest.raises(requests.ReadTimeout):
+        execute(client, statements)
+    assert statements.cancel("this dbt task has ended") == ["job-1"]

@@ -1,7 +1,9 @@
+import time
+
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from lakehouse.dremio.exceptions import DremioError, DremioJobFailed
+from lakehouse.dremio.exceptions import DremioError, DremioJobFailed, DremioTimeout
 from lakehouse.dremio.operators import catalog as module
 from lakehouse.dremio.operators.catalog import DremioApplyOperator, DremioPromoteOperator
 
@@ -24,8 +26,8 @@ def recorded(monkeypatch):
 def make(hook, monkeypatch, recorded):
     monkeypatch.setattr(module, "WAIT_IN_WORKER", 0.0)
 
-    def build(*tables):
-        operator = DremioPromoteOperator(task_id="refresh", tables=list(tables))
+    def build(*tables, **kwargs):
+        operator = DremioPromoteOperator(task_id="refresh", tables=list(tables), **kwargs)
         operator.__dict__["hook"] = hook
         return operator
 
@@ -72,6 +74,21 @@ def test_a_long_refresh_is_deferred_and_resumed(make, dremio, task_context):
     event = {"job_id": "1", "reason": "ended", "detail": "", "state": deferred.value.trigger.state}
     result = make().resume(task_context, event)
     assert result["rows"] == {ORDERS: 5}
+
+
+def test_a_refresh_that_never_ends_is_cancelled_at_the_deadline(make, dremio, task_context):
+    dremio.on("GET", by_path(ORDERS), {"entityType": "dataset", "type": "PHYSICAL_DATASET", "id": "o"})
+    dremio.on("POST", "/api/v3/sql", {"id": "1"})
+    dremio.on("GET", "/api/v3/job/1", {"jobState": "RUNNING"})
+    dremio.on("POST", "/api/v3/job/1/cancel", None)
+    with pytest.raises(TaskDeferred) as deferred:
+        make(ORDERS, timeout=60).execute(task_context)
+    trigger = deferred.value.trigger
+    assert 50 < trigger.deadline - time.time() <= 60
+    state = trigger.state | {"deadline": time.time() - 1}  # absolute: a deferral does not begin it anew
+    with pytest.raises(DremioTimeout, match=rf"{ORDERS} was not refreshed within 60 s \(job 1 is RUNNING\)"):
+        make(timeout=60).resume(task_context, {"job_id": "1", "reason": "deadline", "detail": "", "state": state})
+    assert dremio.sent("POST", "/api/v3/job/1/cancel") == [None]
 
 
 def test_a_failed_refresh_fails_the_task_and_names_the_table(make, dremio, task_context):

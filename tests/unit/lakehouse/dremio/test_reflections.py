@@ -197,6 +197,16 @@ def test_at_the_deadline_the_status_is_named(make, dremio, task_context):
         make(timeout=0).execute(task_context)
 
 
+def test_an_earlier_refresh_that_never_ends_is_not_awaited_beyond_the_deadline(make, dremio, task_context):
+    dremio.on("GET", "/api/v3/dataset/t/reflection", {"data": [server_side("RUNNING")]})
+    dremio.on("GET", "/api/v3/reflection/r", server_side("RUNNING"))
+    with pytest.raises(TaskDeferred) as deferred:
+        make().execute(task_context)
+    state = deferred.value.trigger.state | {"deadline": time.time() - 1}
+    with pytest.raises(DremioTimeout, match=r"Earlier refreshes did not end within 60 s: agg"):
+        make().resume_idle(task_context, {"reason": "deadline", "detail": "not refreshed: r", "state": state})
+
+
 def test_a_missing_table_is_named(make, dremio, task_context):
     with pytest.raises(DremioError, match=r"no datalake\.gold\.slot_a\.orders in Dremio"):
         make(slot="a").execute(task_context)

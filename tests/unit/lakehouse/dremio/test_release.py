@@ -1,13 +1,14 @@
 """Release and rollback against a journal in memory; tests/integration runs them on the real one."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
+import httpx
 import pytest
 
 from lakehouse.dremio import release as module_release
 from lakehouse.dremio.exceptions import DremioError
 from lakehouse.dremio.operators import release as module
-from lakehouse.dremio.operators.release import DremioReleaseOperator, DremioRollbackOperator
+from lakehouse.dremio.operators.release import DremioClaimSlotOperator, DremioReleaseOperator, DremioRollbackOperator
 from lakehouse.ops.releases import Release, ReleaseRefused
 
 DAY = date(2026, 11, 22)
@@ -29,10 +30,15 @@ class Journal:
         return list(reversed(self.rows))
 
     def claim_slot(self, conn_id, run_id, batch_date):
-        live = next(row for row in reversed(self.rows) if row.state == "released")
-        self.add("b" if live.slot == "a" else "a", run_id, "building")
+        live = next((row for row in reversed(self.rows) if row.state == "released"), None)
+        slot = "b" if live and live.slot == "a" else "a"
+        self.add(slot, run_id, "building")
+        return slot
 
-    def mark(self, conn_id, run_id, state, *, views=None, lease=None):
+    def unfinished_switch(self, conn_id):
+        return next((row for row in reversed(self.rows) if row.state == "switching"), None)
+
+    def mark(self, conn_id, run_id, state, *, views=None, reason=None, lease=None):
         row = self.current(conn_id, run_id)
         views = row.views if views is None else dict(views)
         changed = Release(row.release_id, row.slot, run_id, row.batch_date, state, views)
@@ -59,7 +65,7 @@ class HeldLease:
 @pytest.fixture
 def journal(monkeypatch):
     made = Journal()
-    for name in ("current", "journal", "claim_slot", "mark"):
+    for name in ("current", "journal", "claim_slot", "mark", "unfinished_switch"):
         monkeypatch.setattr(module.releases, name, getattr(made, name))
     monkeypatch.setattr(module, "Lease", HeldLease)
     HeldLease.checks = 0
@@ -71,7 +77,12 @@ def gold(dremio):
     """Views of gold as the server keeps them, and the tables of both slots."""
     views = {}
 
+    dremio.on("GET", "/api/v3/catalog/by-path/gold", {"entityType": "space", "children": []})
+
     def run(sql):
+        if sql.startswith("DROP VIEW IF EXISTS gold."):
+            views.pop(sql.split('"')[1], None)
+            return {}
         if sql.startswith("CREATE OR REPLACE VIEW"):
             head, body = sql.split(" AS ", 1)
             name = head.split('"')[1]
@@ -147,6 +158,46 @@ def test_a_missing_mart_stops_it_before_any_view_changes(hook, gold, journal, ta
     with pytest.raises(DremioError, match="slot_a lacks fct_orders, users: nothing was switched"):
         make(DremioReleaseOperator, hook, marts=["users", "orders", "fct_orders"]).execute(task_context)
     assert gold == {} and journal.rows[-1].state == "built"
+
+
+@pytest.mark.parametrize(
+    ("path", "entity", "expected"),
+    [
+        pytest.param(
+            "gold/customers", {"type": "PHYSICAL_DATASET", "id": "x"}, "gold.customers is a PHYSICAL", id="kind"
+        ),
+        pytest.param("gold", httpx.Response(404, json={}), "the space gold does not exist", id="space"),
+    ],
+)
+def test_what_cannot_be_switched_is_found_before_the_switch_begins(
+    hook, gold, journal, task_context, dremio, path, entity, expected
+):
+    journal.add("a", "manual__1", "building")
+    dremio.on("GET", f"/api/v3/catalog/by-path/{path}", entity)
+    with pytest.raises(DremioError, match=f"{expected}.*nothing was switched"):
+        make(DremioReleaseOperator, hook, marts=["orders", "customers"]).execute(task_context)
+    assert gold == {} and journal.rows[-1].state == "built"
+
+
+def test_a_switch_that_cannot_be_completed_is_taken_back_by_its_run(hook, gold, journal, task_context):
+    old, new = ({"orders": select(slot, "orders", "order_id")} for slot in "ab")
+    journal.add("a", "run_1", "released", old)
+    journal.add("b", "manual__1", "switching", new | {"customers": select("b", "customers", "customer_id")})
+    for name, sql in (journal.rows[-1].views | {"by_hand": "SELECT 1 AS x"}).items():
+        hook.run_job(f'CREATE OR REPLACE VIEW gold."{name}" AS {sql}')
+    task_context["logical_date"] = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
+    assert make(DremioClaimSlotOperator, hook).execute(task_context) == "b"
+    assert gold == old | {"by_hand": "SELECT 1 AS x"}
+    assert [row.state for row in journal.rows] == ["released", "failed", "building"]
+    assert HeldLease.checks == 2
+
+
+def test_another_runs_open_switch_is_left_to_that_run(hook, gold, journal, task_context):
+    journal.add("a", "run_1", "released", {"orders": select("a", "orders", "order_id")})
+    journal.add("b", "run_2", "switching", {"orders": select("b", "orders", "order_id")})
+    task_context["logical_date"] = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
+    make(DremioClaimSlotOperator, hook).execute(task_context)
+    assert journal.rows[1].state == "switching" and gold == {}
 
 
 def test_a_run_without_a_slot_is_refused(hook, journal, task_context):

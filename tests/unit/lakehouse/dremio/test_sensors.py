@@ -306,7 +306,7 @@ def test_reflections_of_a_dataset_that_is_absent_are_waited_for(make, task_conte
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (reflection(enabled=False), "reflection agg on lake.orders is disabled: enable it"),
+        (reflection(enabled=False), "reflection agg on lake.orders is disabled. Set it to enabled"),
         (reflection(refresh="GIVEN_UP", failureCount=3, lastFailureMessage="disk full"), "given up after 3 failures"),
         (reflection(config="INVALID"), "its definition no longer fits the dataset"),
     ],

@@ -1,9 +1,19 @@
+import time
+from datetime import timedelta
+
 import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from lakehouse.dremio import rest
-from lakehouse.dremio.exceptions import DremioError, DremioJobFailed, DremioJobLost, DremioTimeout, DremioUnreachable
+from lakehouse.dremio.exceptions import (
+    DremioError,
+    DremioJobFailed,
+    DremioJobLost,
+    DremioTimeout,
+    DremioTooManyRows,
+    DremioUnreachable,
+)
 from lakehouse.dremio.operators import sql as module
 from lakehouse.dremio.operators.sql import STATE_KEY, DremioSqlOperator, split_statements
 from lakehouse.dremio.triggers import DremioJobTrigger
@@ -52,7 +62,7 @@ def test_few_rows_are_returned_and_none_by_default(make, dremio, task_context):
 
 def test_more_rows_than_fit_an_xcom_fail_and_point_to_the_transfer(make, dremio, task_context):
     dremio.on_sql(lambda sql: {"rowCount": 2, "rows": [{"id": 1}, {"id": 2}]})
-    with pytest.raises(AirflowFailException, match=r"more than return_rows=1 rows.*DremioToMinioOperator"):
+    with pytest.raises(DremioTooManyRows, match=r"more than return_rows=1 rows.*DremioToMinioOperator"):
         make(return_rows=1).execute(task_context)
 
 
@@ -160,6 +170,14 @@ def test_the_timeout_cancels_the_job(make, dremio, task_context):
     with pytest.raises(DremioTimeout, match=r"still RUNNING after 0\.05 s"):
         make(timeout=0.05, deferrable=False).execute(task_context)
     assert dremio.sent("POST", "/api/v3/job/9/cancel") == [None]
+
+
+def test_the_tasks_own_limit_holds_while_it_is_deferred(make, dremio, task_context):
+    dremio.on("POST", "/api/v3/sql", {"id": "9"})
+    dremio.on("GET", "/api/v3/job/9", {"jobState": "RUNNING"})
+    with pytest.raises(TaskDeferred) as deferred:
+        make(execution_timeout=timedelta(minutes=10)).execute(task_context)
+    assert 590 < deferred.value.trigger.deadline - time.time() <= 600
 
 
 def test_a_kill_cancels_the_running_job(make, dremio, task_context):

@@ -1,18 +1,22 @@
+import time
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lakehouse.minio import buckets, operators
 from lakehouse.minio.declared import Bucket
-from lakehouse.minio.exceptions import PublishError, StoreUnreachable, UnsafeKey
+from lakehouse.minio.exceptions import ColumnDropped, PublishError, StoreUnreachable, UnsafeKey
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator, PublishOperator
 from lakehouse.minio.publish import Published
+from lakehouse.ops.explain import explain
 
 CONTEXT = {
     "params": {"batch_date": "2026-11-22"},
-    "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="publish.shop", map_index=-1),
+    "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="publish.shop", map_index=-1, try_number=1),
 }
 STREAMS = [{"name": "orders", "batch_date": "updated_at"}, {"name": "items", "batch_date": "updated_at"}]
 
@@ -43,7 +47,7 @@ def test_every_stream_is_published_for_the_runs_batch(published):
     assert result["rows"] == {"orders": 3, "items": 3}
     assert {batch for _, batch in published.streams} == {"2026-11-22"}
     assert published.options["landing"] == "bronze/landing/source=shop"
-    assert published.options["holder"] == "d/r/publish.shop/-1"
+    assert published.options["holder"] == ("d/r/publish.shop/-1", 1)
     ((kind, rows),) = published.facts
     assert kind == "rows"
     assert {"stage": "bronze", "dataset": "datalake.bronze.shop.orders", "rows": 3} in rows
@@ -72,6 +76,41 @@ def test_all_failures_are_told(published):
     published.broken |= {name: PublishError(name, "no", "Do.") for name in ("orders", "items")}
     with pytest.raises(ExceptionGroup, match=r"(?s)stream orders.*stream items"):
         PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+
+
+def test_what_only_a_repair_helps_is_not_retried_for_one_stream_or_for_several(published):
+    gone = {name: ColumnDropped(name, ["amount"], "k.parquet", "shop") for name in ("orders", "items")}
+    published.broken |= gone
+    with pytest.raises(AirflowFailException) as caught:
+        PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+    told = explain(caught.value)
+    assert "stream orders: column 'amount' is gone" in told.what and "stream items: column" in told.what
+    assert told.remedy.startswith("Nothing was published. Bring it back")
+    with pytest.raises(AirflowFailException):
+        PublishOperator(task_id="p", source="shop", streams=STREAMS[:1]).execute(CONTEXT)
+    published.broken["items"] = PublishError("items", "no", "Do.")
+    with pytest.raises(ExceptionGroup) as mixed:  # the other one may come through
+        PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+    assert not isinstance(mixed.value, AirflowFailException)
+
+
+@pytest.mark.timeout(30)
+def test_a_task_whose_time_is_over_stops_its_threads(published, monkeypatch):
+    class Endless:
+        def __init__(self, store, **options):
+            self.stopped = options["stopped"]
+
+        def publish(self, stream, batch):
+            until = time.monotonic() + 20
+            while not self.stopped() and time.monotonic() < until:
+                time.sleep(0.01)
+            raise PublishError(stream.name, "stopped", "Clear.")
+
+    monkeypatch.setattr(operators, "StreamPublisher", Endless)
+    started = time.monotonic()
+    with pytest.raises(AirflowTaskTimeout), timeout(1):
+        PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
+    assert time.monotonic() - started < 10
 
 
 def test_buckets_are_made_once(monkeypatch, tmp_path):

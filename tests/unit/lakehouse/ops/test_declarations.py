@@ -89,3 +89,10 @@ def test_everything_that_is_declared_here_is_right():
     known = readers()
     assert {"storage.yaml", "airbyte.yaml", "connections/*.yaml", "daily_batch.yaml"} <= set(known)
     assert problems(pipelines_dir(), known) == []
+
+
+def test_the_folder_may_be_named_relative_to_where_one_is(tmp_path, monkeypatch, write):
+    write("title: t", "pipelines/table.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAKEHOUSE_INCLUDE", ".")
+    assert problems(pipelines_dir(), {"table.yaml": Table}) == []

@@ -2,6 +2,7 @@ import psycopg2
 import pytest
 
 from lakehouse.airbyte.exceptions import AirbyteAuthError, SyncFailed
+from lakehouse.dbt.operators import DbtFailed, DbtTestFailed
 from lakehouse.minio.exceptions import ColumnTypeChanged, StoreUnreachable
 from lakehouse.ops.explain import KILLED, LONGEST, explain
 from lakehouse.ops.lease import LeaseHeld
@@ -66,3 +67,16 @@ def test_long_texts_are_shortened_and_lines_joined():
     told = explain(ValueError("a\nb " + "x" * 5000))
     assert told.what.startswith("ValueError: a b xxx")
     assert len(told.what) == LONGEST
+
+
+def test_rows_of_data_stay_in_the_tasks_log():
+    text = 'Test unique_email failed: 2 row(s) should not be there.\n  {"email": "ana@shop.test"}\n  ... and 1 more\n'
+    told = explain(DbtTestFailed(text + "Look at include/dbt/models/staging/_staging.yml. All rows: select 1"))
+    assert told.what == "Test unique_email failed: 2 row(s) should not be there"
+    assert told.remedy.startswith("Look at include/dbt/models/staging/_staging.yml.")
+
+
+def test_what_dremio_said_is_kept():
+    """dbt indents it, as rows are."""
+    text = "Model m failed: Runtime Error in model m\n  Dremio job 1 FAILED: no such column\nLook at include/dbt/m.sql."
+    assert "Dremio job 1 FAILED: no such column" in explain(DbtFailed(text)).what

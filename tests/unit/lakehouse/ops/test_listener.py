@@ -1,7 +1,9 @@
 import logging
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import psycopg2
 import pytest
 
 from lakehouse.minio.exceptions import StoreUnreachable
@@ -71,3 +73,31 @@ def test_nothing_is_raised_when_the_database_is_away(monkeypatch, caplog):
     assert caplog.text.count("no record of") == 3
     assert "was not kept" in caplog.text
     assert "hidden-word" not in caplog.text
+
+
+def test_an_event_is_not_held_up_for_longer_than_3_s(monkeypatch, caplog):
+    """The scheduler's loop waits for it: connection, statements and a machine that is gone, each has that limit."""
+    seen = []
+
+    def connect(url, **options):
+        seen.append(options)
+        raise psycopg2.OperationalError("away")
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    monkeypatch.setenv("LAKEHOUSE_DB_URL", "postgresql://u@db.test/lake")
+    listener.on_task_instance_running(None, task_instance())
+    listener.on_dag_run_success(
+        SimpleNamespace(dag_id="d", run_id="r", conf=None, start_date=AT, end_date=AT, run_after=AT), ""
+    )
+    records.record({"ti": task_instance()}, "rows", [])
+    assert ["statement_timeout=3000 " in options["options"] for options in seen] == [True, True, False]
+    assert [(options["connect_timeout"], options["tcp_user_timeout"]) for options in seen[:2]] == [(3, 3000)] * 2
+
+
+@pytest.mark.timeout(60)
+def test_a_database_that_takes_connections_and_never_answers(silent_server, monkeypatch, caplog):
+    monkeypatch.setenv("LAKEHOUSE_DB_URL", "postgresql://u@{}:{}/lake".format(*silent_server))
+    started = time.monotonic()
+    listener.on_task_instance_running(None, task_instance())
+    assert time.monotonic() - started < 8
+    assert "no record of running" in caplog.text

@@ -40,7 +40,7 @@ def kept(monkeypatch):
     summaries = []
     monkeypatch.setattr(runs, "tasks", lambda dag_id, run_id: [])
     monkeypatch.setattr(runs, "missed_deadlines", lambda dag_id, run_id: [])
-    monkeypatch.setattr(records, "collect", lambda dag_id, run_id: records.merged([]))
+    monkeypatch.setattr(records, "collect", lambda dag_id, run_id, states: records.merged([]))
     monkeypatch.setattr(runs, "keep_summary", lambda *values: summaries.append(values))
     return summaries
 
@@ -83,6 +83,14 @@ def test_the_run_is_judged_although_the_database_is_away(kept, monkeypatch):
     assert ReportOperator(task_id="report").execute(context())["state"] == "success"
     with pytest.raises(GroupsFailed):
         ReportOperator(task_id="report").execute(context(marts="failed"))
+
+
+def test_facts_are_taken_in_the_light_of_the_present_states(kept, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(records, "collect", lambda dag_id, run_id, states: seen.update(states) or records.merged([]))
+    with pytest.raises(GroupsFailed):
+        ReportOperator(task_id="report").execute(context(marts="failed", quality="upstream_failed"))
+    assert (seen["marts.task"], seen["quality.task"]) == ("failed", "upstream_failed")
 
 
 def test_it_runs_whatever_happened_before():

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -140,3 +141,14 @@ def test_the_text_shows_groups_rows_and_the_failure():
 def test_a_record_of_the_wrong_shape_is_refused(kind, payload):
     with pytest.raises(ValueError, match=kind):
         records.record({}, kind, payload)
+
+
+@pytest.mark.parametrize(("read", "said"), [((0, 0), True), ((0, 3), False), ((), False)])
+def test_it_is_said_what_is_counted_and_that_nothing_was_read(read, said):
+    counts = [{"stage": "source", "dataset": f"shop.{n}", "rows": rows} for n, rows in enumerate(read)]
+    counts.append({"stage": "mart", "dataset": "orders", "rows": 100000})
+    facts = records.merged([("rows", counts)])
+    text = as_text(build(PIPELINE, "run1", date(2026, 11, 22), "success", [], facts))
+    assert ("No new rows in the sources for this batch." in text) is said
+    assert text.count("read by this run") == len(read)
+    assert re.search(r"mart +orders +100,000  in all\n", text)

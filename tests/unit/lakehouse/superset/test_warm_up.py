@@ -1,5 +1,6 @@
 import asyncio
 import copy
+from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
@@ -7,6 +8,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from lakehouse.superset.exceptions import SupersetError, SupersetNotFound, WarmUpFailed
 from lakehouse.superset.operators import SupersetApplyOperator, SupersetWarmUpOperator, warm_up
 from lakehouse.superset.triggers import SupersetWarmUpTrigger
+from lakehouse.superset.warming import Outcome
 
 pytestmark = pytest.mark.usefixtures("connections")
 CHARTS = 26  # of the project's dashboards, with the values of their select filters
@@ -71,6 +73,22 @@ def test_what_takes_longer_is_left_to_the_triggerer(applied, context, facts, mon
     assert deferred.value.timeout.total_seconds() == 60
     assert len(trigger.requests) + len(deferred.value.kwargs["done"]) == CHARTS
     assert facts == []
+
+
+def test_of_two_charts_of_one_name_the_second_is_warmed_too(applied, context, facts, monkeypatch):
+    hook = warm_up.SupersetHook("superset_default")
+    first, second = warm_up.planned(hook, ["sales-overview"])[:2]
+    twins = [first, replace(second, chart=first.chart)]
+    assert len({one.key for one in twins}) == 2
+    monkeypatch.setattr(warm_up, "planned", lambda hook, slugs: twins)
+
+    async def only_the_first(self, hook, requests):
+        return [Outcome(first.dashboard, first.chart, key=first.key)]
+
+    monkeypatch.setattr(SupersetWarmUpOperator, "_warm", only_the_first)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator().execute(context)
+    assert [one["key"] for one in deferred.value.trigger.requests] == [second.key]
 
 
 def test_worker_and_triggerer_together_warm_everything(applied, context, facts, monkeypatch):

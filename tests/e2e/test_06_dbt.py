@@ -1,4 +1,4 @@
-"""dbt-dremio as it is from its package, on the running stack's Dremio."""
+"""dbt-dremio as it is from its package, on the running stack's Dremio and the tables that a batch has made."""
 
 import subprocess
 import sys
@@ -14,22 +14,23 @@ from dbt.adapters.dremio.credentials import DremioCredentials
 
 from lakehouse.dbt.manifest import NAMES
 from lakehouse.dbt.statements import Statements, watched
+from tests.e2e.conftest import FirstRun
 
-PROJECT = Path(__file__).resolve().parents[3] / "include" / "dbt"
+PROJECT = Path(__file__).resolve().parents[2] / "include" / "dbt"
 ENDLESS = (
     "select count(*) from datalake.silver.int_orders_enriched a, datalake.silver.int_orders_enriched b,"
     " datalake.silver.int_orders_enriched c where a.amount + b.amount + c.amount > 3"
 )
 
 
-def test_the_models_unit_tests_pass_from_a_shell(reach: dict[str, str], tmp_path: Path) -> None:
+def test_the_models_unit_tests_pass_from_a_shell(reach: dict[str, str], tmp_path: Path, first_run: FirstRun) -> None:
     """With the profile for a shell, which reads the variables that `make env` prints."""
     command = [str(Path(sys.executable).with_name("dbt")), "test", "--select", "test_type:unit", "--no-use-colors"]
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     folders += ["--target-path", str(tmp_path / "target"), "--log-path", str(tmp_path)]
     done = subprocess.run([*command, *folders], env=reach, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
-    assert "ERROR=0" in done.stdout and "TOTAL=5" in done.stdout, done.stdout
+    assert "ERROR=0" in done.stdout and "TOTAL=6" in done.stdout, done.stdout
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def handle(reach: dict[str, str]) -> DremioHandle:
     return DremioHandle(ParametersBuilder.build(credentials).get_parameters())
 
 
-def test_a_killed_task_leaves_no_job_on_dremio(handle: DremioHandle) -> None:
+def test_a_killed_task_leaves_no_job_on_dremio(handle: DremioHandle, first_run: FirstRun) -> None:
     statements, errors = Statements(), []
 
     def run() -> None:

@@ -1,0 +1,116 @@
+"""Time goes on at the source: what is merged day by day equals what is built from nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.e2e.conftest import FirstRun
+from tests.e2e.lakehouse_instance import REPOSITORY, Airflow, Dremio, Reader, next_change, run_record, shop
+
+PROJECT = REPOSITORY / "include" / "dbt"
+
+
+def add_a_day(reach: dict[str, str]) -> str:
+    """The shop's next day: new orders, changed statuses and addresses, late rows, one more file; its date."""
+    settings = json.loads((Path(os.environ["LAKEHOUSE_HOME"]) / "settings.json").read_text())
+    demo = {"DEMO_SEED": settings["seed"], "DEMO_SCALE": settings["scale"], "DEMO_END_DATE": settings["end_date"]}
+    done = subprocess.run(
+        [REPOSITORY / ".venv-embedded/bin/python", "-m", "embedded.demo", "advance", "--days", "1"],
+        cwd=REPOSITORY,
+        env=reach | {name: str(value) for name, value in demo.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with psycopg2.connect(reach["SHOP_DB_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT max(day) FROM demo.journal WHERE action IN ('load', 'advance')")
+        (day,) = cursor.fetchone() or (None,)
+    return day.isoformat()
+
+
+def live_slot(reach: dict[str, str]) -> str:
+    with psycopg2.connect(reach["LAKEHOUSE_DB_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT slot FROM release WHERE state = 'released' ORDER BY updated_at DESC LIMIT 1")
+        (slot,) = cursor.fetchone() or ("a",)
+    return str(slot)
+
+
+def dbt(reach: dict[str, str], folder: Path, *arguments: str) -> None:
+    command = [Path(sys.executable).with_name("dbt"), *arguments, "--no-use-colors"]
+    folders = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", folder, "--log-path", folder]
+    done = subprocess.run([*command, *folders], env=reach, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_merged_day_by_day_equals_built_from_nothing(
+    reach: dict[str, str], airflow: Airflow, dremio: Dremio, first_run: FirstRun, tmp_path: Path
+) -> None:
+    """Each of two days goes to another slot, so that each slot has missed one; an item is moved between orders."""
+    before = dremio.snapshot()
+    for _ in range(2):
+        day = add_a_day(reach)
+        shop(
+            reach,
+            "UPDATE order_items SET order_id = (SELECT min(order_id) FROM orders), "
+            f"updated_at = {next_change('order_items')} "
+            "WHERE order_item_id = (SELECT max(order_item_id) FROM order_items WHERE order_id IN "
+            "(SELECT order_id FROM order_items GROUP BY order_id HAVING count(*) > 1))",
+        )
+        with Reader(dremio) as reader:
+            run_id = airflow.trigger(day)
+            assert airflow.wait(run_id) == "success", run_record(reach, run_id)["groups"]
+        assert reader.problems == []
+    merged = dremio.snapshot()
+    assert merged["fct_orders"][0] > before["fct_orders"][0]
+
+    idle = "b" if live_slot(reach) == "a" else "a"
+    dbt(reach, tmp_path, "run", "--full-refresh", "--vars", json.dumps({"slot": idle}))
+    built = {view: dremio.digest(f'datalake.gold.slot_{idle}."{view}"') for view in merged}
+    assert built == merged
+
+
+@pytest.mark.chaos
+def test_a_column_that_comes_and_goes_at_the_source(
+    reach: dict[str, str], airflow: Airflow, dremio: Dremio, first_run: FirstRun
+) -> None:
+    """A new column is followed into bronze; one that is gone fails the stream by name, and never becomes nulls."""
+    shop(
+        reach,
+        "ALTER TABLE orders ADD COLUMN coupon text",
+        f"UPDATE orders SET coupon = 'SUMMER', updated_at = {next_change('orders')} "
+        "WHERE order_id IN (SELECT order_id FROM orders ORDER BY order_id DESC LIMIT 5)",
+    )
+    run_id = airflow.trigger()
+    assert airflow.wait(run_id) == "success"
+    assert dremio.rows("SELECT COUNT(*) FROM datalake.bronze.postgres.orders WHERE coupon = 'SUMMER'") == [(5,)]
+
+    before = dremio.snapshot()
+    shop(
+        reach,
+        "ALTER TABLE orders DROP COLUMN coupon",
+        f"UPDATE orders SET updated_at = {next_change('orders')} WHERE order_id = (SELECT max(order_id) FROM orders)",
+    )
+    try:
+        run_id = airflow.trigger()
+        assert airflow.wait(run_id) == "failed"
+        group = next(each for each in run_record(reach, run_id)["groups"] if each["state"] == "failed")
+        assert "coupon" in group["error"] and "orders" in group["error"] and group["remedy"]
+        assert dremio.snapshot() == before
+    finally:
+        shop(
+            reach,
+            "ALTER TABLE orders ADD COLUMN IF NOT EXISTS coupon text",
+            f"UPDATE orders SET updated_at = {next_change('orders')} "
+            "WHERE order_id = (SELECT max(order_id) FROM orders)",
+        )
+    airflow.clear_failed(run_id)
+    state = airflow.wait(run_id)
+    assert state == "success", run_record(reach, run_id)["groups"]
