@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, kinds, registry
+from embedded.dremio.sql import casts, intervals, kinds, predicates, registry
+from embedded.dremio.sql.dialect import TryConvertFrom
 from embedded.dremio.sql.kinds import Kind, quoted, text
 from embedded.dremio.sql.registry import Bound, Clauses
 from embedded.dremio.sql.scope import Scope
@@ -34,8 +35,11 @@ BARE_FUNCTIONS = frozenset(
         "SESSION_USER",
         "SYSTEM_USER",
         "CURRENT_DATE_UTC",
+        "CURRENT_TIME_UTC",
+        "CURRENT_TIMESTAMP_UTC",
     }
 )
+NULL_TREATMENT = frozenset(["FIRST_VALUE", "LAST_VALUE", "NTH_VALUE", "LAG", "LEAD"])
 UNITS = frozenset(["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"])
 
 
@@ -145,7 +149,7 @@ class ExpressionBinder:
 
     def _paren(self, node: exp.Paren) -> Bound:
         inner = self.bind(node.this)
-        return Bound(f"({inner.sql})", inner.kind, inner.literal)
+        return Bound(f"({inner.sql})", inner.kind, inner.literal, inner.unit)
 
     def _connector(self, node: exp.Connector) -> Bound:
         word = "AND" if isinstance(node, exp.And) else "OR"
@@ -173,7 +177,7 @@ class ExpressionBinder:
             return Bound("CAST(-2147483648 AS INTEGER)", kinds.INTEGER, literal)
         if inner.literal == str(2**63):
             return Bound("CAST(-9223372036854775808 AS BIGINT)", kinds.BIGINT, literal)
-        return Bound(f"(-{inner.sql})", inner.kind, literal)
+        return Bound(f"(-{inner.sql})", inner.kind, literal, inner.unit)
 
     def comparable(self, left: Bound, right: Bound) -> tuple[Bound, Bound]:
         """Bring two operands of a comparison to one type, as Dremio's implicit casts do."""
@@ -207,6 +211,8 @@ class ExpressionBinder:
         return Bound(f"({left.sql} {word} {right.sql})", kinds.BOOLEAN)
 
     def _between(self, node: exp.Between) -> Bound:
+        if node.args.get("symmetric"):
+            raise UnsupportedOperation("BETWEEN SYMMETRIC is not supported.")
         value, low = self.comparable(self.bind(node.this), self.bind(node.args["low"]))
         again, high = self.comparable(self.bind(node.this), self.bind(node.args["high"]))
         return Bound(f"({value.sql} >= {low.sql} AND {again.sql} <= {high.sql})", kinds.BOOLEAN)
@@ -234,28 +240,7 @@ class ExpressionBinder:
         raise UnsupportedOperation(f"[{node.sql(dialect='dremio')}] is not supported.")
 
     def _like(self, node: exp.Expr) -> Bound:
-        escape = ""
-        negate = bool(node.args.get("negate"))
-        if isinstance(node, exp.Escape):
-            escape = f" ESCAPE {self.bind(node.expression).sql}"
-            node = node.this
-            negate = negate or bool(node.args.get("negate"))
-        subject = casts.cast(self.bind(node.this), kinds.VARCHAR)
-        if isinstance(node.expression, exp.Any | exp.All):
-            return self._like_many(node, subject, negate or bool(escape))
-        pattern = self.bind(node.expression)
-        words: dict[type[exp.Expr], str] = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
-        word = words[type(node)]
-        return Bound(f"({subject.sql} {'NOT ' if negate else ''}{word} {pattern.sql}{escape})", kinds.BOOLEAN)
-
-    def _like_many(self, node: exp.Expr, subject: Bound, refused: bool) -> Bound:
-        patterns = node.expression.this
-        if refused or not isinstance(patterns, exp.Tuple):
-            raise UnsupportedOperation("LIKE ANY and ALL are supported over a list, without NOT and ESCAPE.")
-        word = "LIKE" if isinstance(node, exp.Like) else "ILIKE"
-        between = " OR " if isinstance(node.expression, exp.Any) else " AND "
-        sqls = [f"{subject.sql} {word} {self.bind(p).sql}" for p in patterns.expressions]
-        return Bound(f"({between.join(sqls)})", kinds.BOOLEAN)
+        return predicates.like(self, node)
 
     def _similar(self, node: exp.SimilarTo) -> Bound:
         return registry.call("SIMILAR_TO", [self.bind(node.this), self.bind(node.expression)], node, self)
@@ -335,7 +320,7 @@ class ExpressionBinder:
         return casts.explicit(self.bind(node.this), casts.target(node.to), bool(node.args.get("safe")))
 
     def _interval(self, node: exp.Interval) -> Bound:
-        return casts.interval(node)
+        return intervals.literal(node)
 
     def _extract(self, node: exp.Extract) -> Bound:
         unit = node.this.name.upper()
@@ -386,7 +371,7 @@ class ExpressionBinder:
             return special(self, node)
         args = list(node.expressions)
         if args and isinstance(args[0], exp.Distinct):
-            clauses = Clauses("DISTINCT ", clauses.order, clauses.over)
+            clauses = Clauses("DISTINCT ", clauses.order, clauses.over, clauses.nulls)
             args = list(args[0].expressions)
         if name in registry.WINDOW_ONLY and "OVER" not in clauses.over:
             raise ValidationError(f"OVER clause is necessary for window functions: {name}")
@@ -415,8 +400,12 @@ class ExpressionBinder:
 
     def _windowed(self, node: exp.Expr, over: str) -> Bound:
         order = ""
+        nulls = ""
         if isinstance(node, exp.IgnoreNulls | exp.RespectNulls):
-            raise UnsupportedOperation("IGNORE NULLS and RESPECT NULLS are not supported.")
+            nulls = " IGNORE NULLS" if isinstance(node, exp.IgnoreNulls) else ""
+            node = node.this
+            if not over or not isinstance(node, exp.Anonymous) or str(node.this).upper() not in NULL_TREATMENT:
+                raise ValidationError("IGNORE NULLS and RESPECT NULLS belong to a window function")
         condition = ""
         if isinstance(node, exp.Filter):
             condition = f" FILTER (WHERE {self.boolean(node.expression.this)})"
@@ -426,7 +415,15 @@ class ExpressionBinder:
             node = node.this
         if not isinstance(node, exp.Anonymous):
             raise ValidationError(f"[{node.sql(dialect='dremio')}] is no aggregate function")
-        return self.call(node, Clauses("", order, condition + over))
+        return self.call(node, Clauses("", order, condition + over, nulls))
+
+    def _overlaps(self, node: exp.Overlaps) -> Bound:
+        return predicates.overlaps(self, node)
+
+    def _try_convert_from(self, node: exp.Expr) -> Bound:
+        from embedded.dremio.sql.special import try_from_json
+
+        return try_from_json(casts.cast(self.bind(node.this), kinds.VARCHAR), casts.target(node.args["to"]).kind)
 
     def _window(self, node: exp.Window) -> Bound:
         alias = node.args.get("alias")
@@ -481,6 +478,8 @@ class ExpressionBinder:
         exp.Filter: _filter,
         exp.WithinGroup: _filter,
         exp.Window: _window,
+        exp.Overlaps: _overlaps,
+        TryConvertFrom: _try_convert_from,
     }
 
 

@@ -39,8 +39,10 @@ def _item(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
 
 
 def _single(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
-    if node.args.get("sample") or node.args.get("pivots"):
-        raise UnsupportedOperation("TABLESAMPLE, PIVOT and UNPIVOT are not supported.")
+    if node.args.get("sample"):
+        raise UnsupportedOperation("TABLESAMPLE is not supported.")
+    if node.args.get("pivots"):
+        return _pivots(queries, node, scope)
     if isinstance(node, exp.Table):
         return _table(queries, node, scope)
     if isinstance(node, exp.Subquery):
@@ -57,6 +59,23 @@ def _single(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
     if isinstance(node, exp.Paren):
         return f"({_item(queries, node.this, scope)})"
     raise UnsupportedOperation(f"[{node.sql(dialect='dremio')[:80]}] is not supported in FROM.")
+
+
+def _pivots(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
+    """An item with PIVOT or UNPIVOT behind it."""
+    from embedded.dremio.sql.pivots import pivoted
+
+    inner = node.copy()
+    inner.set("pivots", None)
+    inner.set("joins", None)
+    inside = Scope(scope.parent)
+    text = _single(queries, inner, inside)
+    *earlier, last = node.args["pivots"]
+    for pivot in earlier:
+        relation = pivoted(queries, text, inside, pivot)
+        inside = Scope(scope.parent)
+        text = _aliased(relation, pivot, (_fresh(inside),), inside)
+    return _aliased(pivoted(queries, text, inside, last), last, (_fresh(scope),), scope)
 
 
 def _aliased(relation: Relation, node: exp.Expr, names: tuple[str, ...], scope: Scope) -> str:
