@@ -150,3 +150,15 @@ def reading(form: str) -> Reading:
     for full, short in (("%B", "%b"), ("%A", "%a")):
         found += [p.replace(full, short) for p in found if full in p]
     return Reading(found, default, "YY" in elements)
+
+
+def read(sql: str, form: str, what: str, lenient: bool) -> str:
+    """The TIMESTAMP that the text `sql` stands for in a format; null (lenient) or an error when it does not fit."""
+    how = reading(form)
+    patterns = "[" + ", ".join(text(p) for p in how.patterns) + "]"
+    source = f"({sql} || ' {how.default}')" if how.default else sql
+    moment = f"try_strptime({source}, {patterns})"
+    if not lenient:
+        moment = f"parsed_moment({sql}, {moment}, {text(what)})"
+    moment = f"CAST({moment} AS TIMESTAMP)"
+    return f"within_short_years({moment})" if how.short_year else moment

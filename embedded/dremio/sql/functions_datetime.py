@@ -150,26 +150,13 @@ def _format(arg: Bound) -> str:
     return arg.literal
 
 
-def _patterns(form: str) -> tuple[formats.Reading, str, str]:
-    """How to read a format, its patterns as DuckDB's list, and what is put behind the text."""
-    reading = formats.reading(form)
-    return reading, "[" + ", ".join(text(p) for p in reading.patterns) + "]", f" || ' {reading.default}'"
-
-
 def _parsed(call: Call) -> str:
     """The TIMESTAMP parsed by a format; a third argument of 1 makes null of what does not fit."""
-    value = call.args[0].sql
-    reading, patterns, behind = _patterns(_format(call.args[1]))
     lenient = len(call.args) > 2 and call.args[2].literal == "1"
     if len(call.args) > 2 and call.args[2].literal not in ("0", "1"):
         raise UnsupportedOperation(f"{call.name}: the third argument must be 0 or 1.")
     what = "time" if call.name == "TO_TIME" else "date"
-    read = f"({value}{behind})" if reading.default else value
-    sql = f"try_strptime({read}, {patterns})"
-    if not lenient:
-        sql = f"parsed_moment({value}, {sql}, {text(what)})"
-    sql = f"CAST({sql} AS TIMESTAMP)"
-    return f"within_short_years({sql})" if reading.short_year else sql
+    return formats.read(call.args[0].sql, _format(call.args[1]), what, lenient)
 
 
 def _to_date(call: Call) -> Bound:
@@ -235,8 +222,7 @@ def _next_day(call: Call) -> Bound:
 
 def _is_date(call: Call) -> Bound:
     value = call.args[0].sql
-    reading, patterns, behind = _patterns(_format(call.args[1]))
-    read = f"try_strptime({value}{behind if reading.default else ''}, {patterns})"
+    read = formats.read(value, _format(call.args[1]), "date", True)
     return Bound(f"({value} IS NOT NULL AND {read} IS NOT NULL)", BOOLEAN)
 
 

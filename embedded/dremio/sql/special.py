@@ -107,13 +107,13 @@ def convert_from(binder: ExpressionBinder, node: exp.Anonymous) -> Bound:
 
 def from_json(sql: str, kind: DremioType) -> Bound:
     """A JSON text as a value of a given type."""
-    structure = text(json.dumps(_structure(kind)))
+    structure = text(json.dumps(structure_of(kind)))
     return Bound(f"from_json({sql}, {structure})", kind)
 
 
 def try_from_json(value: Bound, kind: DremioType) -> Bound:
     """A JSON text as a value of a given type; null when it is no such value. Fields that are missing are null."""
-    structure = text(json.dumps(_structure(kind)))
+    structure = text(json.dumps(structure_of(kind)))
     return Bound(f"TRY(from_json_strict(py_json_completed({value.sql}, {structure}), {structure}))", kind)
 
 
@@ -126,11 +126,12 @@ def convert(binder: ExpressionBinder, node: exp.Anonymous) -> Bound:
     return casts.explicit(binder.bind(node.expressions[0]), casts.target(kind), False)
 
 
-def _structure(kind: DremioType) -> Any:
+def structure_of(kind: DremioType) -> Any:
+    """A type as DuckDB's JSON functions are told it."""
     if kind.name == "LIST":
-        return [_structure(kind.children[0][1])]
+        return [structure_of(kind.children[0][1])]
     if kind.name == "STRUCT":
-        return {name: _structure(child) for name, child in kind.children}
+        return {name: structure_of(child) for name, child in kind.children}
     return duckdb_type(kind if kind != kinds.NULL else kinds.VARCHAR)
 
 

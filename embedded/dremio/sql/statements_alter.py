@@ -283,6 +283,10 @@ def _copy_options(words: Words) -> dict[str, Any]:
                 items.append(words.text())
             words.expect(")")
             found[name] = items
+        elif words.word().isdigit():
+            found[name] = str(words.number())
+        elif words.word() in (",", ")"):  # EMPTY_AS_NULL and TRIM_SPACE may stand alone
+            found[name] = "true"
         else:
             found[name] = words.text()
         words.accept(",")

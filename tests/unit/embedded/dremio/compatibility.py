@@ -40,7 +40,7 @@ STATEMENTS = [
     ("CREATE [OR REPLACE] VIEW", "yes", "the query is checked when the view is made"),
     ("CREATE [OR REPLACE] FUNCTION", "partly", "scalar functions of one expression"),
     ("INSERT, UPDATE, DELETE, MERGE, TRUNCATE", "yes", "tables that were made by CREATE TABLE"),
-    ("COPY INTO", "partly", "CSV, JSON and Parquet; ON_ERROR 'abort' only"),
+    ("COPY INTO", "partly", "records end with a line; no copy_errors() and no history tables"),
     ("ALTER TABLE .. columns, TBLPROPERTIES", "yes", "types are widened only; partitions cannot be changed"),
     ("ALTER .. REFRESH METADATA, FORGET METADATA", "yes", "the whole table is refreshed, whatever part is named"),
     ("ALTER .. REFLECTION, ACCELERATION", "partly", "no external reflections, no ROUTE"),
