@@ -97,6 +97,14 @@ def explicit(value: Bound, to: Target, safe: bool) -> Bound:
         sql = f"{word}(round({value.sql}) AS {kind.name})"  # half away from zero; DuckDB would go to even
     elif kind.name in kinds.INTEGERS and name.startswith("INTERVAL"):
         sql = f"CAST({intervals.whole_units(value)} AS {kind.name})"
+    elif kind.name == "BIGINT" and name == "TIMESTAMP":
+        sql = f"epoch_ms({value.sql})"
+    elif kind.name in kinds.NUMBERS and name in ("DATE", "TIME", "TIMESTAMP"):
+        raise ValidationError(f"Cast function cannot convert value of type {name} to type {kind.name}")
+    elif kind.name == "TIME" and name == "VARCHAR":
+        sql = f"CAST(date_trunc('milliseconds', DATE '1970-01-01' + {sql}) AS TIME)"
+    elif kind.name == "TIMESTAMP" and name == "VARCHAR":
+        sql = f"date_trunc('milliseconds', {sql})"
     elif kind.name in kinds.INTEGERS and name == "VARCHAR":
         sql = f"{'try_' if safe else ''}text_to_integer({value.sql}, {text(kind.name)})"
         sql = f"CAST({sql} AS {kind.name})"
@@ -174,7 +182,10 @@ def _numbers(operator: str, left: Bound, right: Bound, kind: DremioType) -> Boun
         return Bound(f"CAST({sql} AS {duckdb_type(kind)})" if kind.name in ("DECIMAL", "FLOAT") else sql, kind)
     if kind.name in ("FLOAT", "DOUBLE"):
         name = kind.name
-        return Bound(f"CAST(CAST({left.sql} AS {name}) / CAST({right.sql} AS {name}) AS {name})", kind)
+        dividend, divisor = f"CAST({left.sql} AS {name})", f"CAST({right.sql} AS {name})"
+        known = right.literal is not None and right.literal.strip("-0.")
+        sql = f"{dividend} / {divisor}" if known else f"float_quotient({dividend}, {divisor})"
+        return Bound(f"CAST({sql} AS {name})", kind)
     if kind.name in kinds.INTEGERS:
         if right.literal is not None and right.literal.strip("-0"):
             return Bound(f"({left.sql} // {right.sql})", kind)

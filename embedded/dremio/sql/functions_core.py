@@ -195,6 +195,19 @@ def _sign(call: Call) -> Bound:
     return Bound(f"CAST(sign({value.sql}) AS INTEGER)", INTEGER)
 
 
+def _shift_left(call: Call) -> Bound:
+    value, count = call.args
+    name, width = ("INTEGER", 32) if value.kind == INTEGER else ("BIGINT", 64)
+    sql = f"shift_left({value.sql}, {count.sql}, {width}) - {2 ** (width - 1)}"
+    return Bound(f"CAST({sql} AS {name})", value.kind)
+
+
+def _shift_right(call: Call) -> Bound:
+    value, count = call.args
+    width = 32 if value.kind == INTEGER else 64
+    return Bound(f"({value.sql} >> CAST({count.sql} & {width - 1} AS INTEGER))", value.kind)
+
+
 def _shift_unsigned(call: Call) -> Bound:
     """SHIFTRIGHTUNSIGNED fills with zeros; a negative number counts as unsigned of its width."""
     value, count = call.args
@@ -236,8 +249,8 @@ add("BITWISE_AND", "i,i", "({0} & {1})", _wider)
 add("BITWISE_OR", "i,i", "({0} | {1})", _wider)
 add("BITWISE_XOR XOR", "i,i", "xor({0}, {1})", _wider)
 add("BITWISE_NOT", "i", "(~{0})", _same)
-add("LSHIFT SHIFTLEFT", "i,i", "shift_left({0}, {1})", _same)
-add("RSHIFT SHIFTRIGHT", "i,i", "({0} >> {1})", _same)
+add("LSHIFT SHIFTLEFT", "i,i", _shift_left)
+add("RSHIFT SHIFTRIGHT", "i,i", _shift_right)
 add("SHIFTRIGHTUNSIGNED", "i,i", _shift_unsigned)
 add("BIN", "i", "java_binary({0})", VARCHAR)
 

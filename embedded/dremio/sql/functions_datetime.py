@@ -177,12 +177,21 @@ def _to_char(call: Call) -> Bound:
     return Bound(formats.printed(sql, _format(call.args[1])), VARCHAR)
 
 
+# abbreviations stand for fixed offsets, in minutes, whatever the season
+_ABBREVIATIONS = {
+    "NST": -210, "NDT": -150, "AST": -240, "ADT": -180, "EST": -300, "EDT": -240, "CST": -360, "CDT": -300,
+    "MST": -420, "MDT": -360, "PST": -480, "PDT": -420, "AKST": -540, "AKDT": -480, "HST": -600, "WET": 0, "WEST": 60,
+    "BST": 60, "CET": 60, "CEST": 120, "EET": 120, "EEST": 180, "MSK": 180, "MSD": 240, "IST": 120, "IDT": 180,
+    "JST": 540, "KST": 540, "AWST": 480, "ACST": 570, "ACDT": 630, "AEST": 600, "AEDT": 660, "NZST": 720, "NZDT": 780,
+}  # fmt: skip
+
+
 def _offset(zone: str) -> int | None:
-    """The minutes of ``+01:00``, or None for a name."""
+    """The minutes of ``+01:00`` or of an abbreviation, or None for a name."""
     if zone[:1] in "+-" and zone[1:3].isdigit() and zone[3:4] == ":" and zone[4:].isdigit():
         minutes = int(zone[1:3]) * 60 + int(zone[4:])
         return -minutes if zone[0] == "-" else minutes
-    return None
+    return _ABBREVIATIONS.get(zone.upper())
 
 
 def _zoned(zone: Bound, sql: str, to_utc: bool) -> str:

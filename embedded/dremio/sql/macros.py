@@ -29,6 +29,8 @@ MACROS = (
              || 'E' || java_exponent(x) END""",
     """CREATE MACRO integer_quotient(n, d) AS CASE
         WHEN d = 0 AND n IS NOT NULL THEN error('divide by zero') ELSE n // d END""",
+    """CREATE MACRO float_quotient(n, d) AS CASE
+        WHEN d = 0 AND n IS NOT NULL THEN error('divide by zero') ELSE n / d END""",
     """CREATE MACRO ten(n) AS CAST('1' || repeat('0', n) AS HUGEINT)""",  # pow() would go through DOUBLE
     # exact decimal division on the unscaled digits, rounded half away from zero
     """CREATE MACRO decimal_digits(x) AS CAST(replace(CAST(x AS VARCHAR), '.', '') AS HUGEINT)""",
@@ -71,7 +73,10 @@ TEXT_MACROS = (
 )
 
 NUMBER_MACROS = (
-    """CREATE MACRO shift_left(x, n) AS x * CAST(pow(2, n) AS BIGINT)""",
+    # as machines do it: the count modulo the width, what is shifted out is gone
+    """CREATE MACRO shift_left(x, n, width) AS
+        (CAST(x AS HUGEINT) * CAST(pow(2, n & (width - 1)) AS HUGEINT) + CAST(pow(2, width - 1) AS HUGEINT))
+        & (CAST(pow(2, width) AS HUGEINT) - 1)""",
     """CREATE MACRO round_double(x, n) AS CASE WHEN n = 0 THEN round(x)
         ELSE CAST(CASE WHEN abs(n) > 15 THEN x ELSE round(x, n) END AS DOUBLE) END""",
     """CREATE MACRO trunc_double(x, n) AS trunc(x * pow(10, n)) / pow(10, n)""",
