@@ -121,7 +121,12 @@ def _sum(call: Call) -> Bound:
     if element is None or not kinds.is_number(element):
         raise ValidationError(f"No match found for function signature {call.name}(<LIST>)")
     if element.name == "DECIMAL":
-        raise UnsupportedOperation(f"{call.name} of decimals is not supported.")
+        if call.name == "ARRAY_AVG":
+            raise UnsupportedOperation("ARRAY_AVG of decimals is not supported.")
+        kind = DremioType("DECIMAL", 38, element.scale)
+        of = call.args[0].sql
+        sql = f"CASE WHEN {of} IS NOT NULL THEN coalesce(list_sum({of}), 0) END"
+        return Bound(f"CAST({sql} AS {kinds.duckdb_type(kind)})", kind)
     if call.name == "ARRAY_AVG":
         return Bound(f"list_avg({call.args[0].sql})", DOUBLE)
     if element.name in kinds.INTEGERS:

@@ -361,6 +361,8 @@ def _star(node: exp.Expr, binder: ExpressionBinder) -> list[tuple[Field, Bound]]
     elif not sources:
         raise ValidationError("SELECT * requires a FROM clause")
     found = []
+    if isinstance(node, exp.Star):
+        found = [item for name, item in binder.scope.merged.items() if name not in left_out]
     for source in sources:
         for column in source.columns:
             hidden = column.name.lower() in source.hidden and isinstance(node, exp.Star)

@@ -26,7 +26,7 @@ meaning; **partly** works within the limit given; **no** is refused by name.
 """
 
 STATEMENTS = [
-    ("SELECT and all in it", "partly", "no TABLESAMPLE, RECURSIVE, RIGHT/FULL USING"),
+    ("SELECT and all in it", "partly", "no TABLESAMPLE, RECURSIVE"),
     (
         "CREATE TABLE [AS]",
         "yes",

@@ -151,6 +151,16 @@ def test_refused(answers: Answers, sql: str, error: type[DremioError]) -> None:
 QUERIES = [
     ("SELECT n AS m, -n AS n FROM (VALUES (1), (2)) AS t(n) ORDER BY n", [(2, -2), (1, -1)]),
     ("SELECT * FROM (VALUES (1)) a(x) JOIN (VALUES (1, 2)) b(x, y) USING (x)", [(1, 2)]),
+    (
+        "SELECT *, a.x, b.x FROM (VALUES ('p', 1)) a(y, x) FULL JOIN (VALUES (2, 'q')) b(x, z) USING (x) ORDER BY x",
+        [(1, "p", None, 1, None), (2, None, "q", None, 2)],
+    ),
+    ("SELECT * FROM (VALUES (1)) a(x) RIGHT JOIN (VALUES (1), (2)) b(x) USING (x) ORDER BY x", [(1,), (2,)]),
+    (
+        "SELECT * FROM (VALUES ('p', 1)) a(y, x) JOIN (VALUES (1, 'q')) b(x, z) USING (x)"
+        " NATURAL JOIN (VALUES (1, 'r')) c(x, w)",
+        [(1, "p", "q", "r")],
+    ),
     ("SELECT a.*, b.* FROM (VALUES (1)) a(x) CROSS JOIN (VALUES (2)) b(x)", [(1, 2)]),
     ("WITH a AS (SELECT 1 AS x), b AS (SELECT x + 1 AS x FROM a) SELECT a.x, b.x FROM a, b", [(1, 2)]),
     ("SELECT x FROM (VALUES (1), (NULL), (2)) t(x) ORDER BY x DESC", [(2,), (1,), (None,)]),
