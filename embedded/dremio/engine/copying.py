@@ -17,7 +17,7 @@ from embedded.dremio.catalog.entities import Entity
 from embedded.dremio.engine import lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.copy_scans import CopyOptions, Scan, scan_of
-from embedded.dremio.engine.ddl import table
+from embedded.dremio.engine.ddl import target_table
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import DataReadError, DremioError, ParseError, UnsupportedOperation, ValidationError
 from embedded.dremio.sql import statements
@@ -40,8 +40,7 @@ MAX_FILES = 1000
 
 def prepare(engine: Engine, record: statements.CopyInto, session: Session, sql: str) -> Statement:
     """COPY INTO table FROM '@source/folder[/file]' [FILES (..) | REGEX '..'] [FILE_FORMAT '..'] [(options)]."""
-    entity = table(engine, record.path, session)
-    lake.lake_table(entity, "COPY INTO")
+    entity = target_table(engine, record.path, session, "COPY INTO")
     source, address = _location(engine, record.location)
     kind = _format(record)
     options, on_error = _options(record, kind)

@@ -169,9 +169,10 @@ class Engine:
     def tables(self, session: Session, resolver: Resolver) -> tables.EngineTables:
         """The binder's window on this engine for one statement."""
         window = tables.EngineTables(self.catalog, self.duck, self.system_tables, session.user)
-        window.table_functions = TableFunctions(self, session, resolver).relation
+        functions = UserFunctions(self, session, resolver)
+        window.table_functions = TableFunctions(self, session, resolver, functions).relation
         window.at_clause = lambda entity, version: snapshots.at_clause(self, entity, version)
-        window.functions = UserFunctions(self, session).call
+        window.functions = functions.call
         return window
 
     def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]]) -> None:

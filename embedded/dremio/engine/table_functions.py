@@ -9,9 +9,11 @@ from sqlglot import exp
 
 from embedded.dremio.engine import snapshots, tables
 from embedded.dremio.engine.contracts import Session
+from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import registered_name
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql.kinds import quoted, text
+from embedded.dremio.sql.query import QueryBinder
 from embedded.dremio.sql.resolve import Resolver
 from embedded.dremio.sql.scope import Field, Relation
 from embedded.dremio.sql.words import Words
@@ -25,20 +27,28 @@ METADATA = "metadata$"  # the first part of a metadata function's registered nam
 class TableFunctions:
     """Binds table functions for one statement."""
 
-    def __init__(self, engine: Engine, session: Session, resolver: Resolver) -> None:
+    def __init__(self, engine: Engine, session: Session, resolver: Resolver, functions: UserFunctions) -> None:
         self.engine = engine
         self.session = session
         self.resolver = resolver
+        self.functions = functions
 
-    def relation(self, call: exp.Expr, table: exp.Table) -> Relation:
+    def relation(self, queries: QueryBinder, call: exp.Expr, table: exp.Table) -> Relation:
         """The relation of ``TABLE(call)``; raises ValidationError, UnsupportedOperation."""
         if isinstance(call, exp.Anonymous):
-            return self._metadata(call, table)
+            made = None
+            if str(call.this).lower() not in snapshots.SCHEMAS:
+                made = self.functions.table(queries, call, ())
+            return made or self._metadata(call, table)
         if isinstance(call, exp.Dot):
             names = _names(call.this)
             inner = call.expression
             if isinstance(inner, exp.Anonymous) and str(inner.this).lower() == "external_query" and len(names) == 1:
                 return self._external(names[0], inner)
+            if isinstance(inner, exp.Anonymous):
+                made = self.functions.table(queries, inner, tuple(names))
+                if made is not None:
+                    return made
         raise UnsupportedOperation(f"TABLE({call.sql(dialect='dremio')[:80]}) is not supported.")
 
     def _metadata(self, call: exp.Anonymous, table: exp.Table) -> Relation:

@@ -43,6 +43,12 @@ NULL_TREATMENT = frozenset(["FIRST_VALUE", "LAST_VALUE", "NTH_VALUE", "LAG", "LE
 UNITS = frozenset(["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"])
 
 
+class BoundArgument(exp.Expression):
+    """An argument in a function's body: ``meta`` has what is bound, the parameter's name, the scope of the call."""
+
+    arg_types: ClassVar[dict[str, bool]] = {}
+
+
 class ExpressionBinder:
     """Binds the expressions of one scope."""
 
@@ -81,6 +87,16 @@ class ExpressionBinder:
             raise ValidationError(f"Numeric literal '{value}' out of range")
         return Bound(f"CAST({text(value)} AS {kinds.duckdb_type(kind)})", kind, value)
 
+    def _bound_argument(self, node: BoundArgument) -> Bound:
+        scope: Scope | None = self.scope
+        while scope is not None and id(scope) != node.meta["outside"]:
+            if any(c.name.lower() == node.meta["name"].lower() for s in scope.sources for c in s.columns):
+                raise UnsupportedOperation(
+                    f"[{node.meta['name']}] is a parameter of the function and a column in its query: rename one."
+                )
+            scope = scope.parent
+        return Bound(*node.meta["bound"])
+
     def _hex(self, node: exp.HexString) -> Bound:
         return Bound(f"unhex({text(str(node.this))})", kinds.VARBINARY)
 
@@ -91,6 +107,12 @@ class ExpressionBinder:
         return Bound("TRUE" if node.this else "FALSE", kinds.BOOLEAN)
 
     def _column(self, node: exp.Expr) -> Bound:
+        if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+            path = tuple(_dotted(node.this) or ([node.this.name] if isinstance(node.this, exp.Identifier) else []))
+            called = self.queries.user_function(self, node.expression, path)
+            if called is None:
+                raise ValidationError(f"No match found for function signature {'.'.join(path)}.{node.expression.name}")
+            return called
         names = _dotted(node)
         if names is None:
             base = self.bind(node.this)
@@ -480,6 +502,7 @@ class ExpressionBinder:
         exp.Window: _window,
         exp.Overlaps: _overlaps,
         TryConvertFrom: _try_convert_from,
+        BoundArgument: _bound_argument,
     }
 
 
@@ -489,7 +512,7 @@ def _dotted(node: exp.Expr) -> list[str] | None:
         names = [part.name for part in node.parts]
         return names
     if isinstance(node, exp.Dot):
-        left = _dotted(node.this)
+        left = [node.this.name] if isinstance(node.this, exp.Identifier) else _dotted(node.this)
         if left is not None and isinstance(node.expression, exp.Identifier):
             return [*left, node.expression.name]
     return None

@@ -24,12 +24,12 @@ class Tables(Protocol):
         """The physical text (usable after FROM) and columns of a table that `resolve` has tagged."""
         ...
 
-    def table_function(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+    def table_function(self, queries: QueryBinder, call: exp.Anonymous, table: exp.Table) -> Relation:
         """A ``TABLE(f(...))`` other than FLATTEN."""
         ...
 
-    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous) -> Bound | None:
-        """A call of a SQL function made by CREATE FUNCTION, or None."""
+    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
+        """A call of a SQL function made by CREATE FUNCTION, or None; `path` stands before its name."""
         ...
 
     user: str
@@ -90,9 +90,9 @@ class QueryBinder:
 
         return SPECIAL.get(name)
 
-    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous) -> Bound | None:
+    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
         """See `Tables.user_function`."""
-        return self.tables.user_function(binder, node)
+        return self.tables.user_function(binder, node, path)
 
     # -- parts -----------------------------------------------------------------------------------------------
 

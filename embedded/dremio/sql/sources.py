@@ -116,7 +116,7 @@ def _table_call(queries: QueryBinder, node: exp.Table, scope: Scope) -> str:
     inner = call.expressions[0]
     if isinstance(inner, exp.Anonymous) and str(inner.this).upper() == "FLATTEN":
         return _unnest(queries, node, inner.expressions, scope, False)
-    relation = queries.tables.table_function(inner, node)
+    relation = queries.tables.table_function(queries, inner, node)
     return _aliased(relation, node, ("EXPR$0",), scope)
 
 

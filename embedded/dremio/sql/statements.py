@@ -80,6 +80,7 @@ class CreateFunction:
     body: str
     replace: bool = False
     if_not_exists: bool = False
+    tabular: bool = False
 
 
 @dataclass
@@ -148,7 +149,7 @@ class CopyInto:
 
 @dataclass
 class Show:
-    what: str  # SCHEMAS | TABLES | VIEWS | CREATE | TBLPROPERTIES
+    what: str  # SCHEMAS | TABLES | VIEWS | FUNCTIONS | CREATE | TBLPROPERTIES
     path: Path = ()
     like: str | None = None
     kind: str = ""
@@ -157,6 +158,7 @@ class Show:
 @dataclass
 class Describe:
     path: Path
+    function: bool = False
 
 
 @dataclass
@@ -188,7 +190,13 @@ def parse(sql: str) -> Any:
 
 def _explain(words: Words) -> Explain:
     words.expect("EXPLAIN", "PLAN")
-    for extra in (("WITHOUT", "IMPLEMENTATION"), ("WITH", "IMPLEMENTATION"), ("EXCLUDING", "ATTRIBUTES")):
+    for extra in (
+        ("INCLUDING", "ALL", "ATTRIBUTES"),
+        ("INCLUDING", "ATTRIBUTES"),
+        ("EXCLUDING", "ATTRIBUTES"),
+        ("WITHOUT", "IMPLEMENTATION"),
+        ("WITH", "IMPLEMENTATION"),
+    ):
         words.accept(*extra)
     words.expect("FOR")
     return Explain(words.rest())
@@ -232,15 +240,32 @@ def _create_function(words: Words, replace: bool) -> CreateFunction:
     arguments = []
     words.expect("(")
     while not words.accept(")"):
-        arguments.append((words.name(), words.until(",")))
+        arguments.append((words.name(), words.until(",", "DEFAULT")))
+        if words.word() == "DEFAULT":
+            raise words.error("defaults of parameters are not supported")
         words.accept(",")
     words.expect("RETURNS")
-    if words.word() == "TABLE":
-        raise words.error("tabular functions are not supported")
+    tabular = words.word() == "TABLE"
     returns = words.until("RETURN")
+    if tabular:
+        table_columns(returns)
     words.expect("RETURN")
-    body = words.rest()
-    return CreateFunction(path, arguments, returns, body, replace, exists)
+    return CreateFunction(path, arguments, returns, words.rest(), replace, exists, tabular)
+
+
+def table_columns(returns: str) -> list[tuple[str, Target]]:
+    """The columns of ``TABLE (a INT, b VARCHAR)``; raises ParseError."""
+    words = Words(returns)
+    words.expect("TABLE", "(")
+    found = []
+    while True:
+        name = words.name()
+        found.append((name, parse_type(words.until(","), words)))
+        if not words.accept(","):
+            break
+    words.expect(")")
+    words.end()
+    return found
 
 
 def _create_table(words: Words) -> CreateTable:
@@ -404,7 +429,7 @@ def _show(words: Words) -> Show:
     words.expect("SHOW")
     if words.accept("SCHEMAS") or words.accept("DATABASES"):
         return Show("SCHEMAS", like=_like(words))
-    for what in ("TABLES", "VIEWS"):
+    for what in ("TABLES", "VIEWS", "FUNCTIONS"):
         if words.accept(what):
             path = words.path() if words.accept("IN") or words.accept("FROM") else ()
             return Show(what, path, _like(words))
@@ -420,7 +445,7 @@ def _show(words: Words) -> Show:
         path = words.path()
         words.end()
         return Show("TBLPROPERTIES", path)
-    raise words.error("expected SCHEMAS, TABLES, VIEWS, CREATE or TBLPROPERTIES")
+    raise words.error("expected SCHEMAS, TABLES, VIEWS, FUNCTIONS, CREATE or TBLPROPERTIES")
 
 
 def _like(words: Words) -> str | None:
@@ -431,10 +456,11 @@ def _like(words: Words) -> str | None:
 
 def _describe(words: Words) -> Describe:
     words.at += 1
-    words.accept("TABLE")
+    function = words.word() == "FUNCTION" and words.peek(1) is not None and words.word(1) != "."
+    words.accept("FUNCTION" if function else "TABLE")
     path = words.path()
     words.end()
-    return Describe(path)
+    return Describe(path, function)
 
 
 def _use(words: Words) -> Any:

@@ -25,10 +25,10 @@ class NoTables:
     def relation(self, table: exp.Table) -> Relation:
         raise ValidationError(f"Object '{table.name}' not found")
 
-    def table_function(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+    def table_function(self, queries: QueryBinder, call: exp.Anonymous, table: exp.Table) -> Relation:
         raise ValidationError("no table functions")
 
-    def user_function(self, binder: Any, node: exp.Anonymous) -> Bound | None:
+    def user_function(self, binder: Any, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
         return None
 
 
