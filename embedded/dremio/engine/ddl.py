@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embedded.dremio.catalog.entities import Entity, Kind
-from embedded.dremio.engine import lake, results
+from embedded.dremio.engine import guard, lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ConcurrentModification, UnsupportedOperation, ValidationError
@@ -59,6 +59,7 @@ def target_table(engine: Engine, path: tuple[str, ...], session: Session, word: 
     if entity.kind == Kind.VIEW:
         raise ValidationError(f"{word} is not supported on this VIEW at [{dotted(path)}].")
     lake.lake_table(entity, word)
+    guard.may_write(engine, entity, session, word)
     return entity
 
 
@@ -156,7 +157,7 @@ def _make(
         with lake.writing(engine, handle) as cursor:
             lake.create(cursor, physical, columns, record.partitions)
             if bound is not None:
-                engine.register(cursor, bound.system)
+                engine.register(cursor, bound.system, bound.user)
                 inserted = cursor.execute(_fill(physical, columns, bound, record.sort)).fetchall()
                 count = int(inserted[0][0]) if inserted else 0
         more = {
@@ -284,7 +285,7 @@ def create_function(engine: Engine, record: statements.CreateFunction, session: 
         "isScalar": not record.tabular,
         "context": list(session.context),
     }
-    UserFunctions(engine, session, Resolver(engine.catalog, session.user)).check(dotted(path), stored)
+    UserFunctions(engine, session, Resolver(engine.catalog, session.user, engine.access)).check(dotted(path), stored)
 
     def run(session: Session, handle: Handle) -> Result:
         if record.if_not_exists and engine.catalog.find(path) is not None:

@@ -69,7 +69,7 @@ class Target:
         self.session = session
         path = path_of(table)
         self.entity = target_table(engine, path, session, word)
-        self.resolver = Resolver(engine.catalog, session.user)
+        self.resolver = Resolver(engine.catalog, session.user, engine.access)
         self.queries = QueryBinder(engine.tables(session, self.resolver))
         self.scope = Scope()
         names = (table.alias,) if table.alias else path
@@ -137,7 +137,7 @@ def _insert(engine: Engine, session: Session, sql: str) -> Statement:
 
     def run(session: Session, handle: Handle) -> Result:
         with lake.writing(engine, handle) as cursor:
-            engine.register(cursor, bound.system)
+            engine.register(cursor, bound.system, bound.user)
             rows = cursor.execute(text).fetchall()
         return results.records(int(rows[0][0]) if rows else 0)
 

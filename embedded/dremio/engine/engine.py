@@ -14,9 +14,10 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from embedded.dremio.access.control import AccessControl
 from embedded.dremio.catalog import Catalog
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.engine import lake, results, snapshots, tables
+from embedded.dremio.engine import guard, lake, results, snapshots, tables, visibility
 from embedded.dremio.engine.contracts import (
     DatasetUse,
     Handle,
@@ -54,6 +55,7 @@ class BoundQuery:
     system: list[list[str]]
     found: Found
     relationships: tuple[Relationship, ...] = ()
+    user: str = ""
 
     @property
     def schema(self) -> pa.Schema:
@@ -73,6 +75,7 @@ class Engine:
         self.duck = Duck(dsn, Path(data_dir), memory_limit)
         self.system_tables = SystemTables(catalog)
         self.reflections: ReflectionStore | None = None
+        self.access: AccessControl | None = None  # of the enterprise edition
         self.writer = threading.RLock()
         self.pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="engine")
         self._cache: OrderedDict[tuple[Any, ...], Statement] = OrderedDict()
@@ -95,14 +98,16 @@ class Engine:
         if len(sql) > MAX_STATEMENT:
             raise ResourceError(f"The statement has {len(sql)} characters; at most {MAX_STATEMENT} are accepted.")
         version = getattr(self.reflections, "version", 0) if self.reflections is not None else 0
-        key = (sql, session.context, session.user, self.catalog.version, version)
+        key = (sql, session.context, session.user, self.catalog.version, version, self._access_version())
         with self._cache_lock:
             cached = self._cache.get(key)
             if cached is not None:
                 self._cache.move_to_end(key)
                 return cached
         try:
+            access_version = self._access_version()
             statement = self._prepare(sql, session)
+            statement.access_version = access_version
         except DremioError as error:
             error.sql = error.sql or sql
             raise
@@ -123,7 +128,21 @@ class Engine:
         record = statements.parse(sql)
         if isinstance(record, statements.Query):
             return self._prepare_query(sql, session)
-        return HANDLERS[type(record)](self, record, session, sql)
+        guard.check(self, record, session)
+        statement = HANDLERS[type(record)](self, record, session, sql)
+        if self.access is not None and statement.plan is not None:
+            plan, own = statement.plan, guard.made(self, record, session)
+
+            def run(session: Session, handle: Handle) -> Result:
+                result: Result = plan(session, handle)
+                own()
+                return result
+
+            statement.plan = run
+        return statement
+
+    def _access_version(self) -> int:
+        return self.access.grants.version if self.access is not None else 0
 
     def _prepare_query(self, sql: str, session: Session) -> Statement:
         bound = self.bind(sql, session, reflections=self.reflections)
@@ -142,7 +161,7 @@ class Engine:
 
     def bind_tree(self, tree: exp.Query, session: Session, reflections: ReflectionStore | None = None) -> BoundQuery:
         """As `bind`, for a parsed query (changed in place)."""
-        resolver = Resolver(self.catalog, session.user)
+        resolver = Resolver(self.catalog, session.user, self.access)
         query = resolver.resolve(tree, session.context)
         relationships: tuple[Relationship, ...] = ()
         if reflections is not None and resolver.found.entities and not resolver.found.versions:
@@ -155,7 +174,7 @@ class Engine:
         system = [table.meta["system"] for table in query.find_all(exp.Table) if "system" in table.meta]
         cursor = self.duck.cursor()
         try:
-            self.register(cursor, system)
+            self.register(cursor, system, session.user)
             described = cursor.sql(relation.sql)
             kinds = [from_duckdb(kind) for kind in described.types]
             columns = []
@@ -164,7 +183,7 @@ class Engine:
                 columns.append(Column(field.name, field.kind if known and field.kind else kind))
         finally:
             cursor.close()
-        return BoundQuery(relation.sql, columns, system, resolver.found, relationships)
+        return BoundQuery(relation.sql, columns, system, resolver.found, relationships, session.user)
 
     def tables(self, session: Session, resolver: Resolver) -> tables.EngineTables:
         """The binder's window on this engine for one statement."""
@@ -175,14 +194,14 @@ class Engine:
         window.functions = functions.call
         return window
 
-    def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]]) -> None:
-        """Make the system tables that a text names known to its cursor."""
+    def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]], user: str) -> None:
+        """Make the system tables that a text names known to its cursor, with the rows that the user sees."""
         for path in system:
             if path[0] == METADATA:
                 version = int(path[3]) if path[3] else None
                 rows = snapshots.rows(self, path[1], path[2], version)
             else:
-                rows = self.system_tables.arrow(path)
+                rows = self.system_tables.arrow(path, user)
             cursor.register(registered_name(path), rows)
 
     # -- running ---------------------------------------------------------------------------------------------
@@ -192,6 +211,8 @@ class Engine:
         handle = handle or Handle()
         if handle.cancelled:
             raise Canceled(handle.reason)
+        if statement.access_version != self._access_version():  # a privilege may have gone since it was prepared
+            statement = self.prepare(statement.sql, session)
         try:
             result = statement.plan(session, handle)
         except duckdb.Error as error:
@@ -206,7 +227,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.system)
+            self.register(cursor, bound.system, bound.user)
         except BaseException:
             cursor.close()
             raise
@@ -230,7 +251,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.system)
+            self.register(cursor, bound.system, bound.user)
             cursor.execute(f"CREATE OR REPLACE TABLE {target} AS {bound.sql}")
             count = cursor.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
             size = cursor.execute(
@@ -270,6 +291,12 @@ class Engine:
     def register_system_table(self, name: str, schema: pa.Schema, rows: Callable[[], list[dict[str, Any]]]) -> None:
         """Make ``sys.<name>`` (name without ``sys.``) a table whose rows are asked for at each query."""
         self.system_tables.register(name, schema, rows)
+
+    def control_access(self, access: AccessControl) -> None:
+        """Check every statement from now on, and show only what its user may see."""
+        self.access = access
+        self.system_tables.visible = lambda path, rows, user: visibility.visible(access, path, rows, user)
+        visibility.register(self.system_tables, access)
 
     def close(self) -> None:
         """Stop the pool and close DuckDB."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from embedded.dremio.catalog.entities import Entity, Kind
+from embedded.dremio.engine import guard
 from embedded.dremio.engine.contracts import Session
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql import casts
@@ -46,7 +47,7 @@ class UserFunctions:
             return None
         if not entity.body.get("isScalar", True):
             raise ValidationError(f"Function {entity.dotted} returns a table: write TABLE({entity.name}(..)).")
-        return self.scalar(entity.dotted, entity.body, self._arguments(entity, node, binder), binder)
+        return self.scalar(entity.dotted, self._body(entity), self._arguments(entity, node, binder), binder)
 
     def table(self, queries: QueryBinder, node: exp.Anonymous, path: tuple[str, ...]) -> Relation | None:
         """A call of a tabular function; None for an unknown name."""
@@ -56,7 +57,7 @@ class UserFunctions:
         if entity.body.get("isScalar", True):
             raise ValidationError(f"Function {entity.dotted} returns no table.")
         binder = ExpressionBinder(queries, Scope())
-        return self.tabular(entity.dotted, entity.body, self._arguments(entity, node, binder), queries)
+        return self.tabular(entity.dotted, self._body(entity), self._arguments(entity, node, binder), queries)
 
     def scalar(self, name: str, body: dict[str, Any], values: dict[str, Bound], binder: ExpressionBinder) -> Bound:
         """The body of a scalar function over bound arguments, as its return type."""
@@ -111,6 +112,12 @@ class UserFunctions:
                 return found
         return None
 
+    def _body(self, entity: Entity) -> dict[str, Any]:
+        """The function for a caller that may run it; what its query reads, its owner must be allowed to."""
+        guard.may_execute(self.engine, entity, self.session)
+        access = self.engine.access
+        return entity.body if access is None else {**entity.body, "reader": access.owner(entity.path)}
+
     def _arguments(self, entity: Entity, node: exp.Anonymous, binder: ExpressionBinder) -> dict[str, Bound]:
         parameters = entity.body["functionArgList"]
         if len(parameters) != len(node.expressions):
@@ -129,7 +136,7 @@ class UserFunctions:
         queries: QueryBinder,
         scope: Scope | None,
     ) -> Relation:
-        resolver = Resolver(self.engine.catalog, self.session.user)
+        resolver = Resolver(self.engine.catalog, self.session.user, self.engine.access, body.get("reader"))
         resolver.resolve(query, tuple(body.get("context") or ()))
         if resolver.found.uses_system:
             raise UnsupportedOperation("Functions that read system tables are not supported.")

@@ -96,7 +96,9 @@ def _partition_condition(engine: Engine, entity: Entity, record: statements.Opti
             raise ValidationError(f"OPTIMIZE command is only supported on the partition columns - [{names}]")
     scope = Scope()
     source = scope.add((entity.name,), [Field(c.name, c.type) for c in entity.columns])
-    binder = ExpressionBinder(QueryBinder(engine.tables(session, Resolver(engine.catalog, session.user))), scope)
+    binder = ExpressionBinder(
+        QueryBinder(engine.tables(session, Resolver(engine.catalog, session.user, engine.access))), scope
+    )
     physical = physical_of(engine.catalog, engine.duck, entity)
     return f"{physical} AS {quoted(source.alias)} WHERE {binder.boolean(node)}"
 

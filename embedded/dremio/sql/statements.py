@@ -180,9 +180,9 @@ def parse(sql: str) -> Any:
     first = words.word()
     if first in ("SELECT", "WITH", "VALUES", "("):
         return Query(sql)
-    from embedded.dremio.sql.statements_alter import PARSERS  # it uses the records of this module
+    from embedded.dremio.sql import statements_access, statements_alter  # they use the records of this module
 
-    parser = _PARSERS.get(first) or PARSERS.get(first)
+    parser = _PARSERS.get(first) or statements_alter.PARSERS.get(first) or statements_access.PARSERS.get(first)
     if parser is None:
         raise words.error("expected a statement")
     return parser(words)
@@ -221,9 +221,10 @@ def _create(words: Words) -> Any:
     for word in ("BRANCH", "TAG"):
         if words.accept(word):
             return Refused(f"CREATE {word} needs a versioned (Nessie) source; this server has none.")
-    for word in ("ROLE", "USER"):
-        if words.accept(word):
-            return Refused(f"CREATE {word} is not supported in this edition.", permission=True)
+    if words.word() in ("ROLE", "USER"):
+        from embedded.dremio.sql.statements_access import principal
+
+        return principal(words, "CREATE")
     raise words.error("expected TABLE, VIEW, FUNCTION or FOLDER")
 
 
@@ -403,9 +404,10 @@ def _drop(words: Words) -> Any:
     for word in ("BRANCH", "TAG"):
         if words.accept(word):
             return Refused(f"DROP {word} needs a versioned (Nessie) source; this server has none.")
-    for word in ("ROLE", "USER"):
-        if words.accept(word):
-            return Refused(f"DROP {word} is not supported in this edition.", permission=True)
+    if words.word() in ("ROLE", "USER"):
+        from embedded.dremio.sql.statements_access import principal
+
+        return principal(words, "DROP")
     raise words.error("expected TABLE, VIEW, FOLDER or FUNCTION")
 
 
@@ -472,15 +474,6 @@ def _use(words: Words) -> Any:
     return Use(path)
 
 
-def _grant(words: Words) -> Refused:
-    word = words.word()
-    tail = words.rest()
-    if " ON " not in f" {' '.join(tail.upper().split())} " and "ROLE" not in tail.upper():
-        words.at = 1
-        raise words.error("expected privileges ON an object")
-    return Refused(f"{word} is not supported in this edition.", permission=True)
-
-
 def _set(words: Words) -> Refused:
     return Refused(f"{words.word()} of options is not supported: this server has none to change.")
 
@@ -498,8 +491,6 @@ _PARSERS = {
     "DESCRIBE": _describe,
     "DESC": _describe,
     "USE": _use,
-    "GRANT": _grant,
-    "REVOKE": _grant,
     "SET": _set,
     "RESET": _set,
 }

@@ -17,12 +17,15 @@ from embedded.dremio.sql.statements import (
     parse_type,
     partitions,
 )
+from embedded.dremio.sql.statements_access import principal
 from embedded.dremio.sql.words import Words
 
 
 def _alter(words: Words) -> Any:
     words.expect("ALTER")
     kind = words.word()
+    if kind == "USER":
+        return principal(words, "ALTER")
     if kind not in ("TABLE", "VIEW", "VDS", "PDS", "DATASET"):
         return Refused(f"ALTER {kind} is not supported.")
     words.at += 1

@@ -58,7 +58,11 @@ STATEMENTS = [
     ("VACUUM TABLE", "partly", "expired snapshots can no longer be read; their files stay"),
     ("SHOW, DESCRIBE, USE, EXPLAIN PLAN FOR", "yes", "the plan shown is DuckDB's"),
     ("external_query", "yes", "sources of type POSTGRES"),
-    ("GRANT, REVOKE, CREATE ROLE, CREATE USER", "no", "not in the community edition"),
+    (
+        "GRANT, REVOKE, roles and users",
+        "partly",
+        "with DREMIO_EDITION=enterprise, refused by the community edition as Dremio's does; see below",
+    ),
     ("CREATE/DROP/MERGE/USE BRANCH and TAG, AT BRANCH", "no", "need a versioned (Nessie) source"),
     ("`x::type`, CREATE OR REPLACE TABLE, SET and RESET of options", "no", ""),
 ]
@@ -73,6 +77,19 @@ DIFFERENCES = """
 - The codec of new tables is snappy; an S3 or NAS source's `propertyList` may name another for a folder:
   `{"name": "parquet.compression.gold", "value": "zstd"}`. Row groups hold up to 1,000,000 rows.
 - Sources: S3, NAS and POSTGRES. Formats for promotion: Parquet, JSON and Text.
+
+## Access control
+
+With `DREMIO_EDITION=enterprise` every statement is checked for its user. A privilege on a container is one on all in
+it; `ALL DATASETS IN` is for the datasets that exist now; `ALL` is all but MANAGE GRANTS and OWNERSHIP. Views and
+functions read with the privileges of their owner, who is the user that made them or last replaced them. Privileges
+that are not enforced here (VIEW REFLECTION, MODIFY, MONITOR and others) cannot be granted.
+
+- UPDATE, DELETE and MERGE need SELECT on their table too; COPY INTO needs SELECT on the folder of the files.
+- ALTER on a space or folder lets make views, functions and folders in it; ALTER or DROP on a view lets drop it.
+- OPTIMIZE, VACUUM TABLE and ROLLBACK are for the table's owner and administrators, as are all but one's own jobs.
+- Who calls a function needs EXECUTE on it, also when a view calls it.
+- REST's paths of the catalog and of reflections are for administrators: other users work with SQL.
 
 ## Functions
 
