@@ -51,6 +51,9 @@ def _alter_dataset(words: Words, path: tuple[str, ...]) -> Any:
     if words.accept("CREATE"):
         return _create_reflection(words, path)
     if words.accept("DROP"):
+        if words.accept("PRIMARY", "KEY"):
+            words.end()
+            return AlterTable(path, "DROP PRIMARY KEY")
         if words.accept("REFLECTION"):
             name = words.name()
             words.end()
@@ -104,7 +107,7 @@ def _alter_set(words: Words, path: tuple[str, ...]) -> AlterTable:
     return AlterTable(path, "DEFAULT REFLECTION", flag=flag)
 
 
-def _alter_columns(words: Words, path: tuple[str, ...]) -> AlterTable:
+def _alter_columns(words: Words, path: tuple[str, ...]) -> Any:
     if words.accept("ADD", "COLUMNS"):
         words.expect("(")
         columns = []
@@ -116,8 +119,16 @@ def _alter_columns(words: Words, path: tuple[str, ...]) -> AlterTable:
         words.expect(")")
         words.end()
         return AlterTable(path, "ADD COLUMNS", columns=columns)
+    if words.accept("ADD", "PRIMARY", "KEY"):
+        names = words.names()
+        words.end()
+        return AlterTable(path, "ADD PRIMARY KEY", names=names)
+    if words.accept("LOCALSORT", "BY"):
+        names = words.names()
+        words.end()
+        return AlterTable(path, "LOCALSORT BY", names=names)
     if words.accept("ADD", "PARTITION", "FIELD"):
-        raise words.error("ADD PARTITION FIELD is not supported")
+        return Refused("ADD PARTITION FIELD is not supported.")
     for word in ("ALTER", "CHANGE", "MODIFY"):
         if words.accept(word):
             words.accept("COLUMN")
@@ -128,7 +139,7 @@ def _alter_columns(words: Words, path: tuple[str, ...]) -> AlterTable:
             words.accept("NULL")
             words.end()
             return AlterTable(path, "CHANGE COLUMN", name=name, new_name=new_name, kind=kind)
-    raise words.error("expected ADD COLUMNS, DROP COLUMN, ALTER COLUMN, SET or REFRESH METADATA")
+    raise words.error("expected ADD COLUMNS, DROP COLUMN, ALTER COLUMN, a key, LOCALSORT BY, SET or REFRESH METADATA")
 
 
 def _create_reflection(words: Words, path: tuple[str, ...]) -> Any:

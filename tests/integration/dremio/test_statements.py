@@ -76,3 +76,24 @@ def test_functions(rest: Rest, space: str, table: str, function: str) -> None:
     assert rest.rows(f"SHOW FUNCTIONS IN {space}") == [{"FUNCTION_SCHEMA": space, "FUNCTION_NAME": "f"}]
     described = rest.rows(f"DESCRIBE FUNCTION {function}")
     assert (described[0]["Name"], described[0]["Return"]) == (function, "TABLE (n BIGINT)")
+
+
+def test_a_primary_key_is_noted(rest: Rest, table: str) -> None:
+    assert "No primary key to drop" in rest.error(f"ALTER TABLE {table} DROP PRIMARY KEY")
+    assert "Column [nosuch] is not present" in rest.error(f"ALTER TABLE {table} ADD PRIMARY KEY (nosuch)")
+    rest.run(f"ALTER TABLE {table} ADD PRIMARY KEY (ID)")
+    assert "has a primary key already" in rest.error(f"ALTER TABLE {table} ADD PRIMARY KEY (p)")
+    rest.run(f"ALTER TABLE {table} ALTER COLUMN id key_id INT")
+    assert "of the primary key" in rest.error(f"ALTER TABLE {table} DROP COLUMN key_id")
+    rest.run(f"ALTER TABLE {table} DROP PRIMARY KEY")
+    rest.run(f"ALTER TABLE {table} DROP COLUMN key_id")
+
+
+def test_local_sort_and_a_renamed_partition_column(rest: Rest, table: str) -> None:
+    rest.run(f"ALTER TABLE {table} LOCALSORT BY (id)")
+    assert "named twice" in rest.error(f"ALTER TABLE {table} LOCALSORT BY (id, ID)")
+    rest.run(f"ALTER TABLE {table} ALTER COLUMN p part INT")
+    parts = rest.rows(f"SELECT \"partition\" AS p FROM TABLE(table_partitions('{table}')) ORDER BY 1")
+    assert parts == [{"p": "{part=1}"}, {"p": "{part=2}"}, {"p": "{part=3}"}]
+    rest.run(f"ALTER TABLE {table} DROP COLUMN id")
+    rest.run(f"INSERT INTO {table} VALUES (1)")

@@ -45,7 +45,11 @@ STATEMENTS = [
     ),
     ("INSERT, UPDATE, DELETE, MERGE, TRUNCATE", "yes", "tables that were made by CREATE TABLE"),
     ("COPY INTO", "partly", "records end with a line; no copy_errors() and no history tables"),
-    ("ALTER TABLE .. columns, TBLPROPERTIES", "yes", "types are widened only; partitions cannot be changed"),
+    (
+        "ALTER TABLE .. columns, PRIMARY KEY, LOCALSORT BY, TBLPROPERTIES",
+        "yes",
+        "types are widened only; partitions cannot be changed; a primary key is noted, not checked",
+    ),
     ("ALTER .. REFRESH METADATA, FORGET METADATA", "yes", "the whole table is refreshed, whatever part is named"),
     ("ALTER .. REFLECTION, ACCELERATION", "partly", "no external reflections, no ROUTE"),
     (
