@@ -36,6 +36,10 @@ class AccessControl:
         """The user as a grantee."""
         return Grantee("USER", user)
 
+    def roles_of(self, user: str) -> frozenset[str]:
+        """Names of all roles of a user, in lower case."""
+        return frozenset(one.name.lower() for one in self.grants.identities(user) if one.kind == "ROLE")
+
     def owner(self, path: tuple[str, ...]) -> Grantee:
         """The owner of the object at a path: with whose privileges a view or function reads."""
         return self.grants.owner(object_name(self.catalog, path)) or Grantee("ROLE", ADMIN)

@@ -33,7 +33,7 @@ from embedded.dremio.engine.duck import REFLECTIONS, Duck
 from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import SystemTables, registered_name
 from embedded.dremio.engine.table_functions import METADATA, TableFunctions
-from embedded.dremio.errors import Canceled, DremioError, ResourceError
+from embedded.dremio.errors import Canceled, DremioError, ResourceError, UnsupportedOperation
 from embedded.dremio.sql import statements
 from embedded.dremio.sql.dialect import parse_query
 from embedded.dremio.sql.kinds import quoted
@@ -56,6 +56,7 @@ class BoundQuery:
     found: Found
     relationships: tuple[Relationship, ...] = ()
     user: str = ""
+    personal: frozenset[str] = frozenset()  # functions whose value depends on the user
 
     @property
     def schema(self) -> pa.Schema:
@@ -170,7 +171,8 @@ class Engine:
             relationships = rewrite.relationships
             if rewrite.query is not None:
                 query = rewrite.query
-        relation = QueryBinder(self.tables(session, resolver)).bind(query)
+        window = self.tables(session, resolver)
+        relation = QueryBinder(window).bind(query)
         system = [table.meta["system"] for table in query.find_all(exp.Table) if "system" in table.meta]
         cursor = self.duck.cursor()
         try:
@@ -183,11 +185,15 @@ class Engine:
                 columns.append(Column(field.name, field.kind if known and field.kind else kind))
         finally:
             cursor.close()
-        return BoundQuery(relation.sql, columns, system, resolver.found, relationships, session.user)
+        return BoundQuery(
+            relation.sql, columns, system, resolver.found, relationships, session.user, frozenset(window.personal)
+        )
 
     def tables(self, session: Session, resolver: Resolver) -> tables.EngineTables:
         """The binder's window on this engine for one statement."""
         window = tables.EngineTables(self.catalog, self.duck, self.system_tables, session.user)
+        if self.access is not None:
+            window.roles = self.access.roles_of(session.user)
         functions = UserFunctions(self, session, resolver)
         window.table_functions = TableFunctions(self, session, resolver, functions).relation
         window.at_clause = lambda entity, version: snapshots.at_clause(self, entity, version)
@@ -246,6 +252,11 @@ class Engine:
     ) -> Materialization:
         """Make (or replace) the native table `name` from a Dremio query, read without reflections."""
         bound = self.bind(sql, session)
+        if bound.personal:  # what one user's refresh read is not what another may see
+            names = ", ".join(sorted(bound.personal))
+            raise UnsupportedOperation(
+                f"Reflection could not be created as it uses the following context-sensitive function(s): {names}"
+            )
         target = f"{REFLECTIONS}.main.{quoted(name)}"
         handle = handle or Handle()
         cursor = self.duck.cursor()

@@ -34,6 +34,8 @@ class EngineTables:
         self.duck = duck
         self.system_tables = system_tables
         self.user = user
+        self.roles: frozenset[str] | None = None
+        self.personal: set[str] = set()
         self.table_functions: Callable[[QueryBinder, exp.Anonymous, exp.Table], Relation] | None = None
         self.at_clause: Callable[[Entity, exp.Expr], str] | None = None
         self.functions: Callable[..., Bound | None] | None = None

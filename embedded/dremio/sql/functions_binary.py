@@ -56,6 +56,31 @@ def pack_whole(value: int, code: str) -> bytes:
     return struct.pack(code, value)
 
 
+_CHARSETS = {
+    "US-ASCII": "ascii",
+    "ISO-8859-1": "latin-1",
+    "UTF-8": "utf-8",
+    "UTF-16": "utf-16-be",
+    "UTF-16BE": "utf-16-be",
+    "UTF-16LE": "utf-16-le",
+}
+
+
+@python("py_encode", "VARCHAR VARCHAR", "BLOB")
+def encoded(value: str, charset: str) -> bytes:
+    """A text as bytes of a charset; a character that it has not becomes ``?``. UTF-16 starts with its mark."""
+    mark = b"\xfe\xff" if charset == "UTF-16" and value else b""
+    return mark + value.encode(_CHARSETS[charset], "replace")
+
+
+def _encode(call: Call) -> Bound:
+    """ENCODE(text, charset)."""
+    charset = (call.args[1].literal or "").upper()
+    if charset not in _CHARSETS:
+        raise UnsupportedOperation(f"ENCODE is supported with one of these charsets: {', '.join(_CHARSETS)}.")
+    return Bound(f"py_encode({casts.to_text(call.args[0])}, {text(charset)})", VARBINARY)
+
+
 def _unpacked(value: bytes, code: str) -> float:
     if len(value) != struct.calcsize(code):
         raise ValueError(f"Wrong length {len(value)} of the bytes to convert, {struct.calcsize(code)} are expected")
@@ -150,6 +175,7 @@ def convert_from(value: Bound, encoding: str) -> Bound:
 
 
 add("CONVERT_TO", "a,s", _convert_to)
+add("ENCODE", "s,s", _encode)
 add("CONVERT_REPLACEUTF8", "x,s", "py_replace_invalid({0}, {1})", VARCHAR)
 add("IS_UTF8", "x", "py_is_utf8({0})", BOOLEAN)
 add("IS_UTF8", "s", "CASE WHEN {0} IS NOT NULL THEN TRUE END", BOOLEAN)

@@ -301,7 +301,20 @@ add("ISNUMERIC", "n", "({0} IS NOT NULL)", BOOLEAN)
 
 # -- the session -------------------------------------------------------------------------------------------------
 def _user(call: Call) -> Bound:
+    call.binder.queries.tables.personal.add(call.name)
     return Bound(kinds.text(call.binder.queries.tables.user), VARCHAR)
 
 
+def _is_member(call: Call) -> Bound:
+    """IS_MEMBER('role'): what the user has through roles counts too."""
+    tables, role = call.binder.queries.tables, call.args[0].literal
+    if tables.roles is None:
+        raise UnsupportedOperation("IS_MEMBER is not supported in this edition: it has no roles.")
+    if role is None:
+        raise UnsupportedOperation("IS_MEMBER is supported with the role's name as a text only.")
+    tables.personal.add(call.name)
+    return Bound("TRUE" if role.lower() in tables.roles else "FALSE", BOOLEAN)
+
+
 add("USER CURRENT_USER SESSION_USER SYSTEM_USER QUERY_USER", "", _user)
+add("IS_MEMBER", "s", _is_member)

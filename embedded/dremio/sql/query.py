@@ -33,6 +33,8 @@ class Tables(Protocol):
         ...
 
     user: str
+    roles: frozenset[str] | None  # of the user, in lower case; None without access control
+    personal: set[str]  # functions in the statement whose value depends on the user
 
 
 _SELECT_ARGS = {
@@ -260,11 +262,6 @@ class QueryBinder:
         if group.args.get("all") or group.args.get("totals"):
             raise ParseError("Failure parsing GROUP BY.")
         texts = [_group_item(e, binder) for e in group.expressions]
-        for name, word in (("rollup", "ROLLUP"), ("cube", "CUBE")):
-            for item in group.args.get(name) or []:
-                texts.append(f"{word} ({', '.join(_group_item(e, binder) for e in item.expressions)})")
-        for item in group.args.get("grouping_sets") or []:
-            texts.append(f"GROUPING SETS ({', '.join(_grouping_set(e, binder) for e in item.expressions)})")
         return " GROUP BY " + ", ".join(texts)
 
     def _values(self, node: exp.Values, parent: Scope | None) -> Relation:
@@ -320,6 +317,8 @@ def _group_item(node: exp.Expr, binder: ExpressionBinder) -> str:
     for kind, word in ((exp.Rollup, "ROLLUP"), (exp.Cube, "CUBE")):
         if isinstance(node, kind):
             return f"{word} ({', '.join(_group_item(e, binder) for e in node.expressions)})"
+    if isinstance(node, exp.GroupingSets):
+        return f"GROUPING SETS ({', '.join(_grouping_set(e, binder) for e in node.expressions)})"
     if isinstance(node, exp.Paren):
         node = node.this
     if isinstance(node, exp.Tuple):
@@ -335,8 +334,8 @@ def _group_item(node: exp.Expr, binder: ExpressionBinder) -> str:
 
 
 def _grouping_set(node: exp.Expr, binder: ExpressionBinder) -> str:
-    if isinstance(node, exp.Tuple):
-        return "(" + ", ".join(binder.bind(e).sql for e in node.expressions) + ")"
+    if isinstance(node, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets):
+        return _group_item(node, binder)
     return f"({_group_item(node, binder)})"
 
 

@@ -174,6 +174,23 @@ def test_a_function_needs_execute_and_reads_as_its_owner(case: Case) -> None:
     case.admin.run(f"DROP FUNCTION {function}")
 
 
+def test_is_member_and_what_depends_on_the_user_is_in_no_reflection(case: Case) -> None:
+    role, view = f"r_{uuid.uuid4().hex[:8]}", f'"@admin".v_{uuid.uuid4().hex[:8]}'
+    case.admin.run(f"CREATE ROLE {role}")
+    case.admin.run(f"CREATE VIEW {view} AS SELECT a, IS_MEMBER('{role}') AS m FROM {case.folder}.t")
+    for client in (case.ann, case.ben):
+        case.admin.run(f"GRANT SELECT ON VIEW {view} TO USER {name_of(client)}")
+    assert case.ann.rows(f"SELECT m FROM {view}") == [{"m": False}]
+    case.admin.run(f"GRANT ROLE {role} TO USER {name_of(case.ann)}")
+    case.admin.run(f"ALTER VIEW {view} CREATE RAW REFLECTION r USING DISPLAY (a, m)")
+    failed = "SELECT status FROM sys.reflections WHERE reflection_name = 'r'"
+    case.admin.wait(lambda: "FAILED" in str(case.admin.rows(failed)) or "CANNOT" in str(case.admin.rows(failed)), 60)
+    assert case.ann.rows(f"SELECT m FROM {view}") == [{"m": True}]
+    assert case.ben.rows(f"SELECT m FROM {view}") == [{"m": False}]
+    case.admin.run(f"DROP VIEW {view}")
+    case.admin.run(f"DROP ROLE {role}")
+
+
 def test_a_maker_owns_what_it_made_and_may_give_it_away(case: Case) -> None:
     ann, ben = name_of(case.ann), name_of(case.ben)
     create = f"CREATE TABLE {case.folder}.mine AS SELECT 5 AS a"

@@ -21,6 +21,10 @@ class NoTables:
     """A binder's window on nothing: queries over VALUES and literals only."""
 
     user = "ann"
+    roles = frozenset({"public", "analyst"})
+
+    def __init__(self) -> None:
+        self.personal: set[str] = set()
 
     def relation(self, table: exp.Table) -> Relation:
         raise ValidationError(f"Object '{table.name}' not found")

@@ -168,6 +168,14 @@ QUERIES = [
     ("SELECT CAST(1 AS INT) UNION ALL SELECT 'a'", [("1",), ("a",)]),
     ("SELECT * FROM (VALUES (1), (2)) MINUS SELECT 2", [(1,)]),
     (
+        "SELECT a, b, SUM(a) FROM (VALUES (1, 2), (2, 3)) t(a, b) GROUP BY GROUPING SETS ((a), (a, b), ()) ORDER BY 1, 2",
+        [(1, 2, 1), (1, None, 1), (2, 3, 2), (2, None, 2), (None, None, 3)],
+    ),
+    (
+        "SELECT a, b, GROUPING_ID(a, b) FROM (VALUES (1, 2)) t(a, b) GROUP BY GROUPING SETS (a, ROLLUP (b)) ORDER BY 3",
+        [(1, None, 1), (None, 2, 2), (None, None, 3)],
+    ),
+    (
         "SELECT * FROM (VALUES ('a', 1, 10), ('a', 2, 20), ('b', 1, 5)) t(g, y, x)"
         " PIVOT (SUM(x) AS s, COUNT(*) AS c FOR y IN (1 AS one, 2 AS two)) ORDER BY g",
         [("a", 10, 1, 20, 1), ("b", 5, 1, None, 0)],
