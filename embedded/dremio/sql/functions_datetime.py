@@ -167,6 +167,10 @@ def _to_timestamp(call: Call) -> Bound:
     return Bound(_parsed(call), TIMESTAMP)
 
 
+def _unix_timestamp(call: Call) -> Bound:
+    return Bound(f"CAST(floor(epoch({_parsed(call)})) AS BIGINT)", BIGINT)
+
+
 def _to_time(call: Call) -> Bound:
     return Bound(f"CAST({_parsed(call)} AS TIME)", TIME)
 
@@ -242,6 +246,7 @@ add("CURRENT_TIMESTAMP LOCALTIMESTAMP", "i", _NOW, TIMESTAMP)
 add("CURRENT_DATE CURRENT_DATE_UTC", "", f"CAST({_NOW} AS DATE)", DATE)
 add("CURRENT_TIME LOCALTIME CURRENT_TIME_UTC", "", f"CAST({_NOW} AS TIME)", TIME)
 add("UNIX_TIMESTAMP", "", "CAST(epoch(now()) AS BIGINT)", BIGINT)
+add("UNIX_TIMESTAMP", "s,s", _unix_timestamp)
 add("UNIX_TIMESTAMP", "s", "CAST(floor(epoch(CAST({0} AS TIMESTAMP))) AS BIGINT)", BIGINT)
 add("DATE_PART", "s,a", _date_part)
 for _function, _of in (

@@ -359,6 +359,7 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("UNBASE64", "UNBASE64('YQ==')", b"a"),
     ("UNHEX", "UNHEX('41')", b"A"),
     ("UNIX_TIMESTAMP", "UNIX_TIMESTAMP('2009-03-20 11:30:01')", 1237548601),
+    ("UNIX_TIMESTAMP", "UNIX_TIMESTAMP('21-12-22', 'YY-MM-DD')", 1640131200),
     ("UPPER", "UPPER('a')", "A"),
     ("USER", "USER", "ann"),
     ("VARIANCE", "VARIANCE(n)", 2.333333333333333),
