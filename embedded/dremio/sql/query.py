@@ -208,7 +208,7 @@ class QueryBinder:
         if not node.expressions:
             raise ParseError("Failure parsing the query: SELECT needs a list of columns.")
         if node.args.get("hint") is not None:
-            raise ParseError(f"Hint {node.args['hint'].sql(dialect='dremio')} should be registered")
+            raise ParseError(f"Hint: {node.args['hint'].expressions[0].name} should be registered")
         scope = Scope(parent)
         from_text = sources.bind_from(self, node, scope)
         binder = ExpressionBinder(self, scope)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embedded.dremio.errors import DremioError, FunctionError, UnsupportedOperation, ValidationError
+from embedded.dremio.errors import DremioError, FunctionError, ParseError, UnsupportedOperation, ValidationError
 from embedded.dremio.sql.registry import FUNCTIONS
 from embedded.dremio.sql.special import SPECIAL
 from tests.unit.embedded.dremio.answers import Answers
@@ -114,6 +114,8 @@ def test_type(answers: Answers, expression: str, expected: str) -> None:
 
 
 REFUSED: list[tuple[str, type[DremioError]]] = [
+    ("SELECT /*+ BADHINT */ 1", ParseError),
+    ("SELECT /*+ BADHINT(a) */ 1", ParseError),
     ("SELECT read_csv('/etc/passwd')", ValidationError),
     ("SELECT * FROM read_text('/etc/passwd')", ValidationError),
     ("SELECT * FROM '/etc/passwd'", ValidationError),
