@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, intervals, kinds, predicates, registry
+from embedded.dremio.sql import casts, intervals, kinds, predicates, registry, windows
 from embedded.dremio.sql.dialect import TryConvertFrom
-from embedded.dremio.sql.kinds import Kind, quoted, text
+from embedded.dremio.sql.kinds import Kind, text
 from embedded.dremio.sql.registry import Bound, Clauses
 from embedded.dremio.sql.scope import Scope
 from embedded.dremio.types import DremioType
@@ -39,7 +39,6 @@ BARE_FUNCTIONS = frozenset(
         "CURRENT_TIMESTAMP_UTC",
     }
 )
-NULL_TREATMENT = frozenset(["FIRST_VALUE", "LAST_VALUE", "NTH_VALUE", "LAG", "LEAD"])
 UNITS = frozenset(["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"])
 
 
@@ -417,28 +416,6 @@ class ExpressionBinder:
             return Bound(text(node.name), kinds.VARCHAR, node.name)
         return self.bind(node)
 
-    def _filter(self, node: exp.Filter) -> Bound:
-        return self._windowed(node, "")
-
-    def _windowed(self, node: exp.Expr, over: str) -> Bound:
-        order = ""
-        nulls = ""
-        if isinstance(node, exp.IgnoreNulls | exp.RespectNulls):
-            nulls = " IGNORE NULLS" if isinstance(node, exp.IgnoreNulls) else ""
-            node = node.this
-            if not over or not isinstance(node, exp.Anonymous) or str(node.this).upper() not in NULL_TREATMENT:
-                raise ValidationError("IGNORE NULLS and RESPECT NULLS belong to a window function")
-        condition = ""
-        if isinstance(node, exp.Filter):
-            condition = f" FILTER (WHERE {self.boolean(node.expression.this)})"
-            node = node.this
-        if isinstance(node, exp.WithinGroup):
-            order = " " + self.queries.order(node.expression, self)
-            node = node.this
-        if not isinstance(node, exp.Anonymous):
-            raise ValidationError(f"[{node.sql(dialect='dremio')}] is no aggregate function")
-        return self.call(node, Clauses("", order, condition + over, nulls))
-
     def _overlaps(self, node: exp.Overlaps) -> Bound:
         return predicates.overlaps(self, node)
 
@@ -446,12 +423,6 @@ class ExpressionBinder:
         from embedded.dremio.sql.special import try_from_json
 
         return try_from_json(casts.cast(self.bind(node.this), kinds.VARCHAR), casts.target(node.args["to"]).kind)
-
-    def _window(self, node: exp.Window) -> Bound:
-        alias = node.args.get("alias")
-        if alias is not None and not node.args.get("partition_by") and not node.args.get("order"):
-            return self._windowed(node.this, f" OVER {quoted(alias.name)}")
-        return self._windowed(node.this, f" OVER ({self.queries.window(node, self)})")
 
     _HANDLERS: ClassVar[dict[type, Callable[..., Bound]]] = {
         exp.Literal: _literal,
@@ -497,9 +468,9 @@ class ExpressionBinder:
         exp.Ceil: _floor,
         exp.AtTimeZone: _at_time_zone,
         exp.Anonymous: _call,
-        exp.Filter: _filter,
-        exp.WithinGroup: _filter,
-        exp.Window: _window,
+        exp.Filter: windows.with_clauses,
+        exp.WithinGroup: windows.with_clauses,
+        exp.Window: windows.over_window,
         exp.Overlaps: _overlaps,
         TryConvertFrom: _try_convert_from,
         BoundArgument: _bound_argument,

@@ -12,6 +12,7 @@ from embedded.dremio.sql.expressions import ExpressionBinder
 from embedded.dremio.sql.kinds import quoted, text
 from embedded.dremio.sql.registry import Bound
 from embedded.dremio.sql.scope import Field, Relation, Scope
+from embedded.dremio.sql.windows import with_clauses
 
 if TYPE_CHECKING:
     from embedded.dremio.sql.query import QueryBinder
@@ -59,7 +60,7 @@ def _pivot(binder: ExpressionBinder, from_text: str, scope: Scope, pivot: exp.Pi
         name = alias.name if alias is not None else "_".join(v.sql(dialect="dremio") for v in values)
         for aggregate in pivot.expressions:
             inner = aggregate.this if isinstance(aggregate, exp.Alias) else aggregate
-            bound = binder._windowed(inner, f" FILTER (WHERE {' AND '.join(conditions)})")
+            bound = with_clauses(binder, inner, f" FILTER (WHERE {' AND '.join(conditions)})")
             suffix = f"_{aggregate.alias}" if isinstance(aggregate, exp.Alias) else ""
             items.append((Field(name + suffix, bound.kind), bound.sql))
     listed = ", ".join(f"{sql} AS {quoted(f.name)}" for f, sql in items)

@@ -12,6 +12,7 @@ from embedded.dremio.sql import casts, kinds
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.registry import Bound
 from embedded.dremio.sql.scope import Field, Relation, Scope
+from embedded.dremio.sql.windows import window
 
 if TYPE_CHECKING:
     from embedded.dremio.sql.expressions import ExpressionBinder
@@ -180,22 +181,6 @@ class QueryBinder:
         binder.alias_first = False
         return "ORDER BY " + ", ".join(items)
 
-    def window(self, node: exp.Expr, binder: ExpressionBinder) -> str:
-        """The inside of OVER (...)."""
-        texts = []
-        if node.args.get("alias") is not None:
-            texts.append(quoted(node.args["alias"].name))
-        if node.args.get("partition_by"):
-            texts.append("PARTITION BY " + ", ".join(binder.bind(e).sql for e in node.args["partition_by"]))
-        if node.args.get("order") is not None:
-            texts.append(self.order(node.args["order"], binder))
-        spec = node.args.get("spec")
-        if spec is not None:
-            start = _edge(spec.args.get("start"), spec.args.get("start_side"), binder)
-            end = _edge(spec.args.get("end"), spec.args.get("end_side"), binder)
-            texts.append(f"{spec.args['kind'].upper()} BETWEEN {start} AND {end or 'CURRENT ROW'}")
-        return " ".join(texts)
-
     # -- SELECT ----------------------------------------------------------------------------------------------
 
     def _select(self, node: exp.Select, parent: Scope | None) -> Relation:
@@ -219,7 +204,7 @@ class QueryBinder:
         group_text = self._group(node, binder)
         having = node.args.get("having")
         having_text = f" HAVING {binder.boolean(having.this)}" if having is not None else ""
-        windows = ", ".join(f"{quoted(w.name)} AS ({self.window(w, binder)})" for w in _named_windows(node))
+        windows = ", ".join(f"{quoted(w.name)} AS ({window(binder, w)})" for w in _named_windows(node))
         qualify = node.args.get("qualify")
         qualify_text = f" QUALIFY {binder.boolean(qualify.this)}" if qualify is not None else ""
         order = node.args.get("order")
@@ -337,13 +322,6 @@ def _grouping_set(node: exp.Expr, binder: ExpressionBinder) -> str:
     if isinstance(node, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets):
         return _group_item(node, binder)
     return f"({_group_item(node, binder)})"
-
-
-def _edge(edge: str | exp.Expr | None, side: str | None, binder: ExpressionBinder) -> str:
-    if edge is None:
-        return ""
-    shown = edge if isinstance(edge, str) else binder.bind(edge).sql
-    return f"{shown} {side}" if side else str(shown)
 
 
 def _star(node: exp.Expr, binder: ExpressionBinder) -> list[tuple[Field, Bound]]:

@@ -170,7 +170,8 @@ QUERIES = [
     ("SELECT CAST(1 AS INT) UNION ALL SELECT 'a'", [("1",), ("a",)]),
     ("SELECT * FROM (VALUES (1), (2)) MINUS SELECT 2", [(1,)]),
     (
-        "SELECT a, b, SUM(a) FROM (VALUES (1, 2), (2, 3)) t(a, b) GROUP BY GROUPING SETS ((a), (a, b), ()) ORDER BY 1, 2",
+        "SELECT a, b, SUM(a) FROM (VALUES (1, 2), (2, 3)) t(a, b)"
+        " GROUP BY GROUPING SETS ((a), (a, b), ()) ORDER BY 1, 2",
         [(1, 2, 1), (1, None, 1), (2, 3, 2), (2, None, 2), (None, None, 3)],
     ),
     (
