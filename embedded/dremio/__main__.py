@@ -18,6 +18,8 @@ from pathlib import Path
 import uvicorn
 from psycopg_pool import ConnectionPool
 
+from embedded.dremio.access.control import AccessControl
+from embedded.dremio.access.grants import Grants
 from embedded.dremio.catalog import Catalog
 from embedded.dremio.engine import Engine
 from embedded.dremio.jobs import system_tables as job_tables
@@ -77,6 +79,7 @@ def main() -> None:
     enterprise = os.environ.get("DREMIO_EDITION", "community") == "enterprise"
     if enterprise:
         job_tables.register(engine, jobs)
+        engine.control_access(AccessControl(Grants(pool), catalog, accounts))
     flight_server = DremioFlightServer(f"grpc://{HOST}:{arguments.flight_port}", accounts, runner)
     app = build_app(Services(accounts, catalog, runner, jobs, results, reflections, enterprise))
     config = uvicorn.Config(app, host=HOST, port=arguments.rest_port, log_level="warning", access_log=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedded.dremio.catalog.entities import Entity, Kind
 from embedded.dremio.engine import lake, results
@@ -56,10 +56,14 @@ def _drop(engine: Engine, record: AlterTable, session: Session, handle: Handle) 
         raise ValidationError("Cannot drop all columns of a table")
     if any(column.name.lower() == p[0].lower() for p in entity.internals.get("partitions") or []):
         raise UnsupportedOperation(f"[{record.name}] is a partition column. Partition spec change is not supported.")
+    if column.name in (entity.internals.get("primary_key") or []):
+        raise ValidationError(f"[{column.name}] is a column of the primary key: DROP PRIMARY KEY first.")
+    sort = [name for name in entity.internals.get("sort") or [] if name.lower() != column.name.lower()]
     with engine.writer:
         with lake.writing(engine, handle) as cursor:
             cursor.execute(f"ALTER TABLE {physical} DROP COLUMN {quoted(column.name)}")
-        engine.catalog.put(entity, columns=[c for c in entity.columns if c is not column])
+        remaining = [c for c in entity.columns if c is not column]
+        engine.catalog.put(entity, columns=remaining, internals={**entity.internals, "sort": sort})
     return results.summary(f"Column [{record.name}] dropped")
 
 
@@ -86,8 +90,51 @@ def _change(engine: Engine, record: AlterTable, session: Session, handle: Handle
             if renamed:
                 cursor.execute(f"ALTER TABLE {physical} RENAME {quoted(column.name)} TO {quoted(record.new_name)}")
         columns = [Column(record.new_name, kind) if c is column else c for c in entity.columns]
-        engine.catalog.put(entity, columns=columns)
+        internals = _renamed(entity.internals, column.name, record.new_name)
+        engine.catalog.put(entity, columns=columns, internals=internals)
     return results.summary(f"Column [{record.name}] modified")
+
+
+def _renamed(internals: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """What is known of a table's columns by name, after one of them has a new name."""
+
+    def name(column: str) -> str:
+        return new if column.lower() == old.lower() else column
+
+    return {
+        **internals,
+        "partitions": [[name(p[0]), *p[1:]] for p in internals.get("partitions") or []],
+        "sort": [name(column) for column in internals.get("sort") or []],
+        "primary_key": [name(column) for column in internals.get("primary_key") or []],
+    }
+
+
+def _primary_key(engine: Engine, record: AlterTable, session: Session, handle: Handle) -> Result:
+    """ADD and DROP PRIMARY KEY: it tells what is unique, and nobody checks it."""
+    entity, _ = _lake(engine, record, session)
+    known = entity.internals.get("primary_key") or []
+    adds = record.action == "ADD PRIMARY KEY"
+    if known and adds:
+        raise ValidationError(f"Table [{entity.dotted}] has a primary key already: DROP PRIMARY KEY first.")
+    if not known and not adds:
+        raise ValidationError("No primary key to drop")
+    engine.catalog.put(entity, internals={**entity.internals, "primary_key": _distinct(entity, record.names)})
+    return results.summary("Primary key added." if adds else "Primary key dropped.")
+
+
+def _local_sort(engine: Engine, record: AlterTable, session: Session, handle: Handle) -> Result:
+    """LOCALSORT BY: how rows are laid out in files, which changes no result."""
+    entity, _ = _lake(engine, record, session)
+    engine.catalog.put(entity, internals={**entity.internals, "sort": _distinct(entity, record.names)})
+    return results.summary(f"Sort order on table {entity.dotted} successfully updated")
+
+
+def _distinct(entity: Entity, names: list[str]) -> list[str]:
+    """Columns by name, each once; raises ValidationError."""
+    found = [_column(entity, name).name for name in names]
+    if len(set(found)) != len(found):
+        raise ValidationError(f"A column is named twice: [{', '.join(found)}]")
+    return found
 
 
 def _wider_decimal(column: Column, kind: object) -> bool:
@@ -169,6 +216,9 @@ ACTIONS: dict[str, Callable[[Engine, AlterTable, Session, Handle], Result]] = {
     "ADD COLUMNS": _add,
     "DROP COLUMN": _drop,
     "CHANGE COLUMN": _change,
+    "ADD PRIMARY KEY": _primary_key,
+    "DROP PRIMARY KEY": _primary_key,
+    "LOCALSORT BY": _local_sort,
     "SET TBLPROPERTIES": _properties,
     "UNSET TBLPROPERTIES": _properties,
     "REFRESH METADATA": _refresh,

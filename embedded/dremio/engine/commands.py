@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from embedded.dremio.catalog.entities import Kind
-from embedded.dremio.engine import results
+from embedded.dremio.catalog.entities import Entity, Kind
+from embedded.dremio.engine import guard, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.ddl import ddl, dotted, existing
 from embedded.dremio.errors import PermissionDenied, UnsupportedOperation, ValidationError
@@ -32,6 +32,13 @@ _DESCRIBE = pa.schema(
 )
 _SCHEMAS = pa.schema([pa.field("SCHEMA_NAME", pa.utf8())])
 _TABLES = pa.schema([pa.field("TABLE_SCHEMA", pa.utf8()), pa.field("TABLE_NAME", pa.utf8())])
+_FUNCTIONS = pa.schema([pa.field("FUNCTION_SCHEMA", pa.utf8()), pa.field("FUNCTION_NAME", pa.utf8())])
+_FUNCTION = pa.schema(
+    [
+        pa.field(name, pa.utf8())
+        for name in ("Name", "Input", "Return", "Body", "Created At", "Last Modified At", "Owner")
+    ]
+)
 _CREATE = pa.schema([pa.field("Path", pa.utf8()), pa.field("Sql Definition", pa.utf8())])
 _PROPERTIES = pa.schema([pa.field("table_properties_name", pa.utf8()), pa.field("table_properties_value", pa.utf8())])
 _PLAN = pa.schema([pa.field("text", pa.utf8()), pa.field("json", pa.utf8())])
@@ -66,7 +73,7 @@ def explain(engine: Engine, record: statements.Explain, session: Session, sql: s
     def plan(session: Session) -> list[dict[str, Any]]:
         cursor = engine.duck.cursor()
         try:
-            engine.register(cursor, bound.system)
+            engine.register(cursor, bound.system, bound.user)
             shown = cursor.execute(f"EXPLAIN {bound.sql}").fetchall()
         finally:
             cursor.close()
@@ -98,17 +105,42 @@ def use(engine: Engine, record: statements.Use, session: Session, sql: str) -> S
 
 
 def describe(engine: Engine, record: statements.Describe, session: Session, sql: str) -> Statement:
-    """DESCRIBE table or view."""
+    """DESCRIBE table, view or FUNCTION."""
     path = record.path
+    if record.function:
+        return _describe_function(engine, path, session, sql)
     if path[0].lower() in ("sys", "information_schema"):
         provider = engine.system_tables.find([p.lower() for p in path])
         columns = [Column(f.name, from_arrow(f)) for f in provider.schema]
     else:
-        entity = existing(engine, path, session)
+        entity = _seen(engine, path, session)
         if entity is None or not entity.is_dataset:
             raise ValidationError(f"Unknown table [{dotted(path)}]")
         columns = entity.columns
     return command(sql, _DESCRIBE, lambda _: [_described(column) for column in columns])
+
+
+def _seen(engine: Engine, path: tuple[str, ...], session: Session) -> Entity | None:
+    """The object of that name, unless it is hidden from the user."""
+    entity = existing(engine, path, session)
+    return entity if entity is not None and guard.sees(engine, session.user, entity) else None
+
+
+def _describe_function(engine: Engine, path: tuple[str, ...], session: Session, sql: str) -> Statement:
+    entity = _seen(engine, path, session)
+    if entity is None or entity.kind != Kind.FUNCTION:
+        raise ValidationError(f"Unknown function [{dotted(path)}]")
+    body = entity.body
+    row = {
+        "Name": entity.dotted,
+        "Input": ", ".join(f"{p['name']} {p['type']}" for p in body["functionArgList"]),
+        "Return": body["returnType"],
+        "Body": body["functionBody"],
+        "Created At": str(entity.created_at),
+        "Last Modified At": str(entity.created_at),
+        "Owner": None,
+    }
+    return command(sql, _FUNCTION, lambda _: [row])
 
 
 def _described(column: Column) -> dict[str, Any]:
@@ -144,11 +176,13 @@ def show(engine: Engine, record: statements.Show, session: Session, sql: str) ->
         return command(
             sql,
             _SCHEMAS,
-            lambda _: [{"SCHEMA_NAME": n} for n in engine.system_tables.schemas() if matches(record.like, n)],
+            lambda s: [{"SCHEMA_NAME": n} for n in _shown_schemas(engine, s) if matches(record.like, n)],
         )
+    if record.what == "FUNCTIONS":
+        return command(sql, _FUNCTIONS, lambda s: _shown_functions(engine, record, s))
     if record.what in ("TABLES", "VIEWS"):
         return command(sql, _TABLES, lambda s: _shown_tables(engine, record, s))
-    entity = existing(engine, record.path, session)
+    entity = _seen(engine, record.path, session)
     if record.what == "TBLPROPERTIES":
         if entity is None or "lake" not in entity.internals:
             raise ValidationError(f"Unknown table [{dotted(record.path)}]")
@@ -165,10 +199,30 @@ def show(engine: Engine, record: statements.Show, session: Session, sql: str) ->
     return command(sql, _CREATE, lambda _: [{"Path": f"[{dotted(entity.path)}]", "Sql Definition": shown}])
 
 
+def _shown_schemas(engine: Engine, session: Session) -> list[str]:
+    rows: list[dict[str, Any]] = [{"SCHEMA_NAME": name} for name in engine.system_tables.schemas()]
+    return [
+        row["SCHEMA_NAME"]
+        for row in engine.system_tables.visible(["information_schema", "schemata"], rows, session.user)
+    ]
+
+
 def _table_definition(entity: Any) -> str:
     path = ".".join(f'"{part}"' for part in entity.path)
     columns = ",\n".join(f'  "{c.name}" {c.type.sql}' for c in entity.columns)
     return f"CREATE TABLE {path} (\n{columns}\n)"
+
+
+def _shown_functions(engine: Engine, record: statements.Show, session: Session) -> list[dict[str, Any]]:
+    wanted = tuple(p.lower() for p in (record.path or session.context))
+    return [
+        {"FUNCTION_SCHEMA": dotted(entity.path[:-1]), "FUNCTION_NAME": entity.name}
+        for entity in engine.catalog.entities()
+        if entity.kind == Kind.FUNCTION
+        and guard.sees(engine, session.user, entity)
+        and (not wanted or entity.key[: len(wanted)] == wanted)
+        and matches(record.like, entity.name)
+    ]
 
 
 def _shown_tables(engine: Engine, record: statements.Show, session: Session) -> list[dict[str, Any]]:
@@ -178,6 +232,8 @@ def _shown_tables(engine: Engine, record: statements.Show, session: Session) -> 
     if not known and engine.catalog.source_of(wanted) is None:
         raise ValidationError(f"Invalid FROM/IN clause [{dotted(record.path)}]")
     for entity in engine.system_tables.datasets():
+        if not guard.sees(engine, session.user, entity):
+            continue
         is_view = entity.kind == Kind.VIEW
         if record.what == "VIEWS" and not is_view:
             continue

@@ -56,6 +56,7 @@ class Statement:
     dataset_paths: tuple[tuple[str, ...], ...] = ()
     relationships: tuple[Relationship, ...] = ()
     plan: Any = None
+    access_version: int = 0  # of the privileges that it was checked against
 
 
 class Handle:

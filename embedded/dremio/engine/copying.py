@@ -1,67 +1,105 @@
-"""COPY INTO: rows of CSV, JSON and Parquet files of a source into a table of the lake."""
+"""COPY INTO: rows of CSV, JSON and Parquet files of a source into a table of the lake.
+
+The files are checked first, outside of the write: so the write is one INSERT for each file, and a file that cannot be
+read does not take the others down with it when ON_ERROR says so.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 
 from embedded.dremio.catalog import storage
 from embedded.dremio.catalog.entities import Entity
 from embedded.dremio.engine import lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
-from embedded.dremio.engine.ddl import table
-from embedded.dremio.engine.dml import assigned
-from embedded.dremio.engine.tables import physical_of, read_columns
-from embedded.dremio.errors import UnsupportedOperation, ValidationError
+from embedded.dremio.engine.copy_scans import CopyOptions, Scan, scan_of
+from embedded.dremio.engine.ddl import target_table
+from embedded.dremio.engine.tables import physical_of
+from embedded.dremio.errors import DataReadError, DremioError, ParseError, UnsupportedOperation, ValidationError
 from embedded.dremio.sql import statements
-from embedded.dremio.sql.kinds import VARCHAR, duckdb_type, quoted, text
-from embedded.dremio.sql.registry import Bound
+from embedded.dremio.sql.kinds import quoted
 
 if TYPE_CHECKING:
     from embedded.dremio.engine.engine import Engine
 
 _SCHEMA = pa.schema([pa.field("Rows Inserted", pa.int64()), pa.field("Rows Rejected", pa.int64())])
-_EXTENSIONS = {"csv": "csv", "json": "json", "parquet": "parquet"}
-_CSV_OPTIONS = {"FIELD_DELIMITER", "EXTRACT_HEADER", "ON_ERROR", "QUOTE_CHAR", "ESCAPE_CHAR", "NULL_IF", "TRIM_SPACE",
-                "EMPTY_AS_NULL", "RECORD_DELIMITER", "SKIP_LINES"}  # fmt: skip
+_TEXT = {"DATE_FORMAT", "EMPTY_AS_NULL", "NULL_IF", "TIME_FORMAT", "TIMESTAMP_FORMAT", "TRIM_SPACE"}
+_OPTIONS = {
+    "csv": _TEXT | {"ESCAPE_CHAR", "EXTRACT_HEADER", "FIELD_DELIMITER", "QUOTE_CHAR", "RECORD_DELIMITER", "SKIP_LINES"},
+    "json": _TEXT,
+    "parquet": set(),
+}
+_LINE_ENDS = ("\n", "\r\n", "\r")
+_ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t", "\\\\": "\\", "\\'": "'", '\\"': '"', "\\r\\n": "\r\n"}
+MAX_FILES = 1000
 
 
 def prepare(engine: Engine, record: statements.CopyInto, session: Session, sql: str) -> Statement:
-    """COPY INTO table FROM '@source/folder' [FILES (..) | REGEX '..'] [FILE_FORMAT '..'] [(options)]."""
-    entity = table(engine, record.path, session)
-    lake.lake_table(entity, "COPY INTO")
+    """COPY INTO table FROM '@source/folder[/file]' [FILES (..) | REGEX '..'] [FILE_FORMAT '..'] [(options)]."""
+    entity = target_table(engine, record.path, session, "COPY INTO")
     source, address = _location(engine, record.location)
-    if str(record.options.get("ON_ERROR", "abort")).lower() != "abort":
-        raise UnsupportedOperation("COPY INTO with ON_ERROR other than 'abort' is not supported.")
-    if set(record.options) - _CSV_OPTIONS:
-        raise UnsupportedOperation(
-            f"COPY INTO option {', '.join(sorted(set(record.options) - _CSV_OPTIONS))} is not supported."
-        )
-    if str(record.options.get("RECORD_DELIMITER", "\n")) not in ("\n", "\\n", "\r\n", "\\r\\n"):
-        raise UnsupportedOperation("COPY INTO with another RECORD_DELIMITER than a line's end is not supported.")
+    kind = _format(record)
+    options, on_error = _options(record, kind)
 
     def run(session: Session, handle: Handle) -> Result:
-        files, kind = _files(record, source, address)
         engine.duck.ensure(source)
+        scans, rejected = [], 0
+        for file in _files(record, source, address, kind):
+            scan, bad = _checked(engine, entity, file, kind, options, on_error)
+            rejected += bad
+            if scan is not None:
+                scans.append(scan)
         physical = physical_of(engine.catalog, engine.duck, entity)
+        inserted = 0
         with lake.writing(engine, handle) as cursor:
-            count = 0
-            for file in files:
-                insert = _insert(engine, physical, entity, record, file, kind)
-                rows = cursor.execute(insert).fetchall()
-                count += int(rows[0][0]) if rows else 0
-        result = results.rows(_SCHEMA, [{"Rows Inserted": count, "Rows Rejected": 0}])
-        result.records = count
+            for scan in scans:
+                rows = cursor.execute(_insert(physical, scan, on_error)).fetchall()
+                inserted += int(rows[0][0]) if rows else 0
+        result = results.rows(_SCHEMA, [{"Rows Inserted": inserted, "Rows Rejected": rejected}])
+        result.records = inserted
         return result
 
     return Statement(sql, StatementKind.DML, _SCHEMA, plan=run)
 
 
+def _checked(
+    engine: Engine, entity: Entity, file: str, kind: str, options: CopyOptions, on_error: str
+) -> tuple[Scan | None, int]:
+    """How a file is read (None: not at all) and how many rows of it are rejected; with ``abort`` nothing is checked."""
+    try:
+        scan = scan_of(engine.duck, entity, file, kind, options)
+        if on_error == "ABORT":
+            return scan, 0
+        cursor = engine.duck.cursor()
+        try:
+            (bad,) = cursor.execute(f"SELECT count(*) FROM {scan.sql} WHERE {scan.rejected}").fetchall()[0]
+        finally:
+            cursor.close()
+    except (DremioError, duckdb.Error):
+        if on_error == "ABORT":
+            raise
+        return None, 1
+    if on_error == "SKIP_FILE" and bad:
+        return None, 1
+    return scan, int(bad)
+
+
+def _insert(physical: str, scan: Scan, on_error: str) -> str:
+    listed = ", ".join(quoted(name) for name in scan.columns)
+    values = ", ".join(scan.strict if on_error == "ABORT" else scan.lenient)
+    where = "" if on_error == "ABORT" else f" WHERE NOT ({scan.rejected})"
+    return f"INSERT INTO {physical} ({listed}) SELECT {values} FROM {scan.sql}{where}"
+
+
 def _location(engine: Engine, location: str) -> tuple[Entity, str]:
+    if not location.startswith("@"):
+        raise ParseError("Specified location clause not found, Dremio sources should precede with '@'")
     parts = tuple(part.strip('"') for part in location.removeprefix("@").strip("/").split("/"))
-    if not location.startswith("@") or any(part in ("", "..") for part in parts):
+    if any(part in ("", "..") for part in parts):
         raise ValidationError(f"Invalid location [{location}]: write '@source/folder'.")
     source = engine.catalog.source_of(parts)
     if source is None or source.body.get("type") not in ("S3", "NAS"):
@@ -69,7 +107,73 @@ def _location(engine: Engine, location: str) -> tuple[Entity, str]:
     return source, storage.address_of(source, parts)
 
 
-def _files(record: statements.CopyInto, source: Entity, address: str) -> tuple[list[str], str]:
+def _extension(name: str) -> str:
+    name = name.rpartition("/")[2].removesuffix(".gz")
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _format(record: statements.CopyInto) -> str:
+    """The format of the files: as given, or by the extension of the files named."""
+    if len(record.files) > MAX_FILES:
+        raise ParseError(f"Maximum number of files allowed in the FILES clause is {MAX_FILES}")
+    if len({_extension(name) for name in record.files}) > 1:
+        raise ParseError("Files with only one type of extension are allowed in the files list.")
+    named = record.files[0] if record.files else record.pattern if record.pattern is not None else record.location
+    kind = record.file_format or _extension(named)
+    if not kind:
+        raise ParseError(
+            "File format could not be inferred from the file extension, please specify FILE_FORMAT option."
+        )
+    if kind not in _OPTIONS:
+        raise ParseError(f"Specified File Format '{kind.upper()}' is not supported")
+    return kind
+
+
+def _options(record: statements.CopyInto, kind: str) -> tuple[CopyOptions, str]:
+    """The options of the format, and ON_ERROR; raises ParseError for those that Dremio does not have."""
+    made, on_error = CopyOptions(), "ABORT"
+    for name, value in record.options.items():
+        if name == "ON_ERROR":
+            on_error = str(value).upper()
+            if on_error not in ("ABORT", "CONTINUE", "SKIP_FILE"):
+                raise ParseError(f"Specified value '{value}' is not valid for Copy Option ON_ERROR")
+            if on_error == "CONTINUE" and kind == "parquet":
+                raise ParseError("ON_ERROR 'continue' option is not supported for parquet file format")
+        elif name not in _OPTIONS["csv"]:
+            raise ParseError(f"Specified '{name}' option is not supported")
+        elif name not in _OPTIONS[kind]:
+            raise ParseError(f"Unsupported format option {name} for file type {kind.upper()}.")
+        else:
+            setattr(made, name.lower(), _value(name, value))
+    return made, on_error
+
+
+def _value(name: str, value: Any) -> Any:
+    bad = ParseError(f"Specified value '{value}' is not valid for Format Option '{name}' ")
+    if name in ("TRIM_SPACE", "EMPTY_AS_NULL", "EXTRACT_HEADER"):
+        if str(value).upper() not in ("TRUE", "FALSE"):
+            raise bad
+        return str(value).upper() == "TRUE"
+    if name == "SKIP_LINES":
+        if not str(value).isdigit():
+            raise ParseError(f"Invalid value for SKIP_LINES: must be a non-negative integer, but got '{value}'")
+        return int(value)
+    if name == "NULL_IF":
+        return [value] if isinstance(value, str) else list(value)
+    if name in ("FIELD_DELIMITER", "QUOTE_CHAR", "ESCAPE_CHAR"):
+        plain = _ESCAPES.get(value, value)
+        if len(plain) != 1:
+            raise bad
+        return plain
+    if name == "RECORD_DELIMITER":
+        plain = _ESCAPES.get(value, value)
+        if plain not in _LINE_ENDS:
+            raise UnsupportedOperation("COPY INTO with another RECORD_DELIMITER than a line's end is not supported.")
+        return plain
+    return value
+
+
+def _files(record: statements.CopyInto, source: Entity, address: str, kind: str) -> list[str]:
     found = [file.address for file in storage.list_files(source, address)]
     if record.files:
         wanted = {f"{address}/{name.lstrip('/')}" for name in record.files}
@@ -83,65 +187,8 @@ def _files(record: statements.CopyInto, source: Entity, address: str) -> tuple[l
         except re.error as error:
             raise ValidationError(f"Invalid REGEX [{record.pattern}]: {error}") from None
         found = [file for file in found if matcher.fullmatch(file[len(address) :])]
-    kind = record.file_format or (found[0].rpartition(".")[2].lower() if found else "")
-    if kind not in _EXTENSIONS:
-        raise ValidationError(f"File format [{kind}] is not supported: give FILE_FORMAT 'csv', 'json' or 'parquet'.")
-    if not record.files and record.pattern is None:
-        found = [file for file in found if file.lower().removesuffix(".gz").endswith(f".{_EXTENSIONS[kind]}")]
+    elif found != [address]:  # a folder: the files of the format in it
+        found = [file for file in found if _extension(file) == kind]
     if not found:
-        raise ValidationError(f"No files found in [{record.location}]")
-    return found, kind
-
-
-def _insert(engine: Engine, physical: str, entity: Entity, record: statements.CopyInto, file: str, kind: str) -> str:
-    """The INSERT for one file: columns are matched by name (CSV without header: by position)."""
-    if kind == "csv":
-        scan = _csv(record, file)
-    elif kind == "json":
-        wanted = ", ".join(f"{quoted(c.name)}: {text(duckdb_type(c.type))}" for c in entity.columns)
-        scan = f"read_json([{text(file)}], format = 'auto', columns = {{{wanted}}})"
-    else:
-        scan = f"read_parquet([{text(file)}])"
-    columns, _ = read_columns(engine.duck, scan, f"the file {file}")
-    header = str(record.options.get("EXTRACT_HEADER", "true")).lower() == "true"
-    if kind == "csv" and not header:
-        pairs = list(zip(entity.columns, columns, strict=False))
-    else:
-        by_name = {c.name.lower(): c for c in columns}
-        pairs = [(c, by_name[c.name.lower()]) for c in entity.columns if c.name.lower() in by_name]
-    if not pairs:
-        raise ValidationError(f"No column name matches target schema in file {file}")
-    items = []
-    for target, column in pairs:
-        value = Bound(quoted(column.name), VARCHAR if kind == "csv" else column.type)
-        items.append(assigned(_nulled(value, record) if kind == "csv" else value, target))
-    listed = ", ".join(quoted(target.name) for target, _ in pairs)
-    return f"INSERT INTO {physical} ({listed}) SELECT {', '.join(items)} FROM {scan}"
-
-
-def _nulled(value: Bound, record: statements.CopyInto) -> Bound:
-    sql = value.sql
-    if str(record.options.get("TRIM_SPACE", "false")).lower() == "true":
-        sql = f"trim({sql})"
-    nulls = record.options.get("NULL_IF") or []
-    texts = [nulls] if isinstance(nulls, str) else list(nulls)
-    if str(record.options.get("EMPTY_AS_NULL", "true")).lower() == "true":
-        texts.append("")
-    for each in texts:
-        sql = f"nullif({sql}, {text(each)})"
-    return Bound(sql, VARCHAR)
-
-
-def _csv(record: statements.CopyInto, file: str) -> str:
-    header = str(record.options.get("EXTRACT_HEADER", "true")).lower() == "true"
-    options = [
-        f"delim = {text(str(record.options.get('FIELD_DELIMITER', ',')))}",
-        f"quote = {text(str(record.options.get('QUOTE_CHAR', chr(34))))}",
-        f"escape = {text(str(record.options.get('ESCAPE_CHAR', chr(34))))}",
-        f"header = {'true' if header else 'false'}",
-        f"skip = {int(record.options.get('SKIP_LINES', 0))}",
-        "all_varchar = true",
-        "auto_detect = true",
-        "sample_size = 1",
-    ]
-    return f"read_csv([{text(file)}], {', '.join(options)})"
+        raise DataReadError(f"No files found in [{record.location}]")
+    return found

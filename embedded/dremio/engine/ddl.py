@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from embedded.dremio.catalog.entities import Entity, Kind
-from embedded.dremio.engine import lake, results
+from embedded.dremio.engine import guard, lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ConcurrentModification, UnsupportedOperation, ValidationError
 from embedded.dremio.sql import kinds, statements
-from embedded.dremio.sql.dialect import parse_expression, parse_query
 from embedded.dremio.sql.kinds import duckdb_type, quoted
-from embedded.dremio.sql.resolve import lookup, not_found
+from embedded.dremio.sql.resolve import SYSTEM_SCHEMAS, Resolver, lookup, not_found
 from embedded.dremio.types import Column, DremioType
 
 if TYPE_CHECKING:
@@ -47,6 +46,20 @@ def table(engine: Engine, path: tuple[str, ...], session: Session) -> Entity:
     entity = existing(engine, path, session)
     if entity is None or not entity.is_dataset:
         raise not_found(path)
+    return entity
+
+
+def target_table(engine: Engine, path: tuple[str, ...], session: Session, word: str) -> Entity:
+    """The table of the lake that a statement writes; raises ValidationError, UnsupportedOperation."""
+    if path[0].lower() in SYSTEM_SCHEMAS:
+        raise ValidationError(f"{word} is not supported on this SYSTEM_TABLE at [{dotted(path)}].")
+    entity = existing(engine, path, session)
+    if entity is None or not entity.is_dataset:
+        raise ValidationError(f"Table [{dotted(path)}] does not exist.")
+    if entity.kind == Kind.VIEW:
+        raise ValidationError(f"{word} is not supported on this VIEW at [{dotted(path)}].")
+    lake.lake_table(entity, word)
+    guard.may_write(engine, entity, session, word)
     return entity
 
 
@@ -144,7 +157,7 @@ def _make(
         with lake.writing(engine, handle) as cursor:
             lake.create(cursor, physical, columns, record.partitions)
             if bound is not None:
-                engine.register(cursor, bound.system)
+                engine.register(cursor, bound.system, bound.user)
                 inserted = cursor.execute(_fill(physical, columns, bound, record.sort)).fetchall()
                 count = int(inserted[0][0]) if inserted else 0
         more = {
@@ -185,7 +198,7 @@ def _drop_table(engine: Engine, record: statements.Drop, session: Session, handl
     if entity is None:
         if record.if_exists:
             return results.summary(f"Table [{name}] not found.")
-        raise ValidationError(f"Table [{name}] not found.")
+        raise ValidationError(f"Table [{name}] does not exist.")
     if entity.kind != Kind.TABLE:
         raise ValidationError(f"[{name}] is not a TABLE")
     if "files" in entity.internals:
@@ -261,21 +274,18 @@ def create_folder(engine: Engine, record: statements.CreateFolder, session: Sess
 
 
 def create_function(engine: Engine, record: statements.CreateFunction, session: Session, sql: str) -> Statement:
-    """CREATE [OR REPLACE] FUNCTION of one expression."""
+    """CREATE [OR REPLACE] FUNCTION: the body is bound now, so a function that cannot run is not made."""
+    from embedded.dremio.engine.functions import UserFunctions
+
     path = full_path(engine, record.path, session)
-    body = record.body
-    query = parse_query(body) if body.lstrip("( ").upper().startswith("SELECT") else None
-    if query is not None:
-        if query.args.get("from_") is not None or len(query.expressions) != 1:
-            raise UnsupportedOperation("A function's body must be one expression (RETURN SELECT <expression>).")
-        body = query.expressions[0].unalias().sql(dialect="dremio")
-    parse_expression(body)
     stored = {
         "returnType": record.returns,
-        "functionBody": body,
+        "functionBody": record.body,
         "functionArgList": [{"name": name, "type": kind} for name, kind in record.arguments],
-        "isScalar": True,
+        "isScalar": not record.tabular,
+        "context": list(session.context),
     }
+    UserFunctions(engine, session, Resolver(engine.catalog, session.user, engine.access)).check(dotted(path), stored)
 
     def run(session: Session, handle: Handle) -> Result:
         if record.if_not_exists and engine.catalog.find(path) is not None:

@@ -9,8 +9,7 @@ from sqlglot import exp
 from embedded.dremio.catalog.entities import Entity
 from embedded.dremio.engine import lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
-from embedded.dremio.engine.ddl import dotted, existing
-from embedded.dremio.engine.ddl import table as find_table
+from embedded.dremio.engine.ddl import dotted, existing, target_table
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ParseError, UnsupportedOperation, ValidationError
 from embedded.dremio.sql import casts, sources, statements
@@ -69,9 +68,8 @@ class Target:
         self.engine = engine
         self.session = session
         path = path_of(table)
-        self.entity = find_table(engine, path, session)
-        lake.lake_table(self.entity, word)
-        self.resolver = Resolver(engine.catalog, session.user)
+        self.entity = target_table(engine, path, session, word)
+        self.resolver = Resolver(engine.catalog, session.user, engine.access)
         self.queries = QueryBinder(engine.tables(session, self.resolver))
         self.scope = Scope()
         names = (table.alias,) if table.alias else path
@@ -123,8 +121,7 @@ def _insert(engine: Engine, session: Session, sql: str) -> Statement:
     names: list[str] = []
     if words.word() == "(" and words.word(1) not in ("SELECT", "WITH", "VALUES", "("):
         names = words.names()
-    entity = find_table(engine, path, session)
-    lake.lake_table(entity, "INSERT")
+    entity = target_table(engine, path, session, "INSERT")
     columns = [column_of(entity, name) for name in names] or entity.columns
     bound = engine.bind(words.rest(), session, reflections=engine.reflections)
     if len(bound.columns) != len(columns):
@@ -140,7 +137,7 @@ def _insert(engine: Engine, session: Session, sql: str) -> Statement:
 
     def run(session: Session, handle: Handle) -> Result:
         with lake.writing(engine, handle) as cursor:
-            engine.register(cursor, bound.system)
+            engine.register(cursor, bound.system, bound.user)
             rows = cursor.execute(text).fetchall()
         return results.records(int(rows[0][0]) if rows else 0)
 
@@ -271,12 +268,9 @@ def truncate(engine: Engine, record: statements.Truncate, session: Session, sql:
     """TRUNCATE [TABLE] [IF EXISTS]: a new snapshot without rows."""
     from embedded.dremio.engine.ddl import ddl
 
-    entity = existing(engine, record.path, session)
-    if entity is None:
-        if not record.if_exists:
-            raise ValidationError(f"Table [{dotted(record.path)}] does not exist.")
+    if record.if_exists and existing(engine, record.path, session) is None:
         return ddl(sql, lambda s, h: results.summary(f"Table [{dotted(record.path)}] does not exist."))
-    lake.lake_table(entity, "TRUNCATE")
+    entity = target_table(engine, record.path, session, "TRUNCATE TABLE")
     physical = physical_of(engine.catalog, engine.duck, entity)
 
     def run(session: Session, handle: Handle) -> Result:

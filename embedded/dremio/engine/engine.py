@@ -14,9 +14,10 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from embedded.dremio.access.control import AccessControl
 from embedded.dremio.catalog import Catalog
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.engine import lake, results, snapshots, tables
+from embedded.dremio.engine import guard, lake, results, snapshots, tables, visibility
 from embedded.dremio.engine.contracts import (
     DatasetUse,
     Handle,
@@ -32,7 +33,7 @@ from embedded.dremio.engine.duck import REFLECTIONS, Duck
 from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import SystemTables, registered_name
 from embedded.dremio.engine.table_functions import METADATA, TableFunctions
-from embedded.dremio.errors import Canceled, DremioError, ResourceError
+from embedded.dremio.errors import Canceled, DremioError, ResourceError, UnsupportedOperation
 from embedded.dremio.sql import statements
 from embedded.dremio.sql.dialect import parse_query
 from embedded.dremio.sql.kinds import quoted
@@ -54,6 +55,8 @@ class BoundQuery:
     system: list[list[str]]
     found: Found
     relationships: tuple[Relationship, ...] = ()
+    user: str = ""
+    personal: frozenset[str] = frozenset()  # functions whose value depends on the user
 
     @property
     def schema(self) -> pa.Schema:
@@ -73,6 +76,7 @@ class Engine:
         self.duck = Duck(dsn, Path(data_dir), memory_limit)
         self.system_tables = SystemTables(catalog)
         self.reflections: ReflectionStore | None = None
+        self.access: AccessControl | None = None  # of the enterprise edition
         self.writer = threading.RLock()
         self.pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="engine")
         self._cache: OrderedDict[tuple[Any, ...], Statement] = OrderedDict()
@@ -95,14 +99,16 @@ class Engine:
         if len(sql) > MAX_STATEMENT:
             raise ResourceError(f"The statement has {len(sql)} characters; at most {MAX_STATEMENT} are accepted.")
         version = getattr(self.reflections, "version", 0) if self.reflections is not None else 0
-        key = (sql, session.context, session.user, self.catalog.version, version)
+        key = (sql, session.context, session.user, self.catalog.version, version, self._access_version())
         with self._cache_lock:
             cached = self._cache.get(key)
             if cached is not None:
                 self._cache.move_to_end(key)
                 return cached
         try:
+            access_version = self._access_version()
             statement = self._prepare(sql, session)
+            statement.access_version = access_version
         except DremioError as error:
             error.sql = error.sql or sql
             raise
@@ -123,7 +129,21 @@ class Engine:
         record = statements.parse(sql)
         if isinstance(record, statements.Query):
             return self._prepare_query(sql, session)
-        return HANDLERS[type(record)](self, record, session, sql)
+        guard.check(self, record, session)
+        statement = HANDLERS[type(record)](self, record, session, sql)
+        if self.access is not None and statement.plan is not None:
+            plan, own = statement.plan, guard.made(self, record, session)
+
+            def run(session: Session, handle: Handle) -> Result:
+                result: Result = plan(session, handle)
+                own()
+                return result
+
+            statement.plan = run
+        return statement
+
+    def _access_version(self) -> int:
+        return self.access.grants.version if self.access is not None else 0
 
     def _prepare_query(self, sql: str, session: Session) -> Statement:
         bound = self.bind(sql, session, reflections=self.reflections)
@@ -142,7 +162,7 @@ class Engine:
 
     def bind_tree(self, tree: exp.Query, session: Session, reflections: ReflectionStore | None = None) -> BoundQuery:
         """As `bind`, for a parsed query (changed in place)."""
-        resolver = Resolver(self.catalog, session.user)
+        resolver = Resolver(self.catalog, session.user, self.access)
         query = resolver.resolve(tree, session.context)
         relationships: tuple[Relationship, ...] = ()
         if reflections is not None and resolver.found.entities and not resolver.found.versions:
@@ -151,11 +171,12 @@ class Engine:
             relationships = rewrite.relationships
             if rewrite.query is not None:
                 query = rewrite.query
-        relation = QueryBinder(self.tables(session, resolver)).bind(query)
+        window = self.tables(session, resolver)
+        relation = QueryBinder(window).bind(query)
         system = [table.meta["system"] for table in query.find_all(exp.Table) if "system" in table.meta]
         cursor = self.duck.cursor()
         try:
-            self.register(cursor, system)
+            self.register(cursor, system, session.user)
             described = cursor.sql(relation.sql)
             kinds = [from_duckdb(kind) for kind in described.types]
             columns = []
@@ -164,24 +185,29 @@ class Engine:
                 columns.append(Column(field.name, field.kind if known and field.kind else kind))
         finally:
             cursor.close()
-        return BoundQuery(relation.sql, columns, system, resolver.found, relationships)
+        return BoundQuery(
+            relation.sql, columns, system, resolver.found, relationships, session.user, frozenset(window.personal)
+        )
 
     def tables(self, session: Session, resolver: Resolver) -> tables.EngineTables:
         """The binder's window on this engine for one statement."""
         window = tables.EngineTables(self.catalog, self.duck, self.system_tables, session.user)
-        window.table_functions = TableFunctions(self, session, resolver).relation
+        if self.access is not None:
+            window.roles = self.access.roles_of(session.user)
+        functions = UserFunctions(self, session, resolver)
+        window.table_functions = TableFunctions(self, session, resolver, functions).relation
         window.at_clause = lambda entity, version: snapshots.at_clause(self, entity, version)
-        window.functions = UserFunctions(self, session).call
+        window.functions = functions.call
         return window
 
-    def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]]) -> None:
-        """Make the system tables that a text names known to its cursor."""
+    def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]], user: str) -> None:
+        """Make the system tables that a text names known to its cursor, with the rows that the user sees."""
         for path in system:
             if path[0] == METADATA:
                 version = int(path[3]) if path[3] else None
                 rows = snapshots.rows(self, path[1], path[2], version)
             else:
-                rows = self.system_tables.arrow(path)
+                rows = self.system_tables.arrow(path, user)
             cursor.register(registered_name(path), rows)
 
     # -- running ---------------------------------------------------------------------------------------------
@@ -191,6 +217,8 @@ class Engine:
         handle = handle or Handle()
         if handle.cancelled:
             raise Canceled(handle.reason)
+        if statement.access_version != self._access_version():  # a privilege may have gone since it was prepared
+            statement = self.prepare(statement.sql, session)
         try:
             result = statement.plan(session, handle)
         except duckdb.Error as error:
@@ -205,7 +233,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.system)
+            self.register(cursor, bound.system, bound.user)
         except BaseException:
             cursor.close()
             raise
@@ -224,12 +252,17 @@ class Engine:
     ) -> Materialization:
         """Make (or replace) the native table `name` from a Dremio query, read without reflections."""
         bound = self.bind(sql, session)
+        if bound.personal:  # what one user's refresh read is not what another may see
+            names = ", ".join(sorted(bound.personal))
+            raise UnsupportedOperation(
+                f"Reflection could not be created as it uses the following context-sensitive function(s): {names}"
+            )
         target = f"{REFLECTIONS}.main.{quoted(name)}"
         handle = handle or Handle()
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.system)
+            self.register(cursor, bound.system, bound.user)
             cursor.execute(f"CREATE OR REPLACE TABLE {target} AS {bound.sql}")
             count = cursor.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
             size = cursor.execute(
@@ -269,6 +302,12 @@ class Engine:
     def register_system_table(self, name: str, schema: pa.Schema, rows: Callable[[], list[dict[str, Any]]]) -> None:
         """Make ``sys.<name>`` (name without ``sys.``) a table whose rows are asked for at each query."""
         self.system_tables.register(name, schema, rows)
+
+    def control_access(self, access: AccessControl) -> None:
+        """Check every statement from now on, and show only what its user may see."""
+        self.access = access
+        self.system_tables.visible = lambda path, rows, user: visibility.visible(access, path, rows, user)
+        visibility.register(self.system_tables, access)
 
     def close(self) -> None:
         """Stop the pool and close DuckDB."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from embedded.dremio.engine import commands, copying, ddl, dml, maintenance
+from embedded.dremio.engine import commands, copying, ddl, dml, granting, maintenance
 from embedded.dremio.engine.contracts import Statement
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import statements, statements_access
 
 HANDLERS: dict[type, Callable[..., Statement]] = {
     statements.Explain: commands.explain,
@@ -22,6 +22,9 @@ HANDLERS: dict[type, Callable[..., Statement]] = {
     statements.Describe: commands.describe,
     statements.Use: commands.use,
     statements.Refused: commands.refuse,
+    statements_access.Grant: granting.prepare,
+    statements_access.GrantRole: granting.prepare,
+    statements_access.Principal: granting.prepare,
     statements.Optimize: maintenance.optimize,
     statements.Vacuum: maintenance.vacuum,
     statements.Rollback: maintenance.rollback,

@@ -6,18 +6,24 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlglot import exp
 
 from embedded.dremio.catalog import storage
 from embedded.dremio.catalog.entities import Entity
 from embedded.dremio.engine import lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
-from embedded.dremio.engine.ddl import ddl, dotted, table
+from embedded.dremio.engine.ddl import ddl, dotted, target_table
 from embedded.dremio.engine.duck import database_name
 from embedded.dremio.engine.snapshots import LakeMetadata, at_time
 from embedded.dremio.engine.tables import physical_of
-from embedded.dremio.errors import UnsupportedOperation, ValidationError
+from embedded.dremio.errors import ValidationError
 from embedded.dremio.sql import statements
+from embedded.dremio.sql.dialect import parse_expression
+from embedded.dremio.sql.expressions import ExpressionBinder
 from embedded.dremio.sql.kinds import quoted, text
+from embedded.dremio.sql.query import QueryBinder
+from embedded.dremio.sql.resolve import Resolver
+from embedded.dremio.sql.scope import Field, Scope
 
 if TYPE_CHECKING:
     from embedded.dremio.engine.engine import Engine
@@ -47,8 +53,7 @@ _ORPHANS = pa.schema([pa.field("deleted_files_count", pa.int64()), pa.field("del
 
 
 def _lake_table(engine: Engine, path: tuple[str, ...], session: Session, what: str) -> tuple[Entity, Entity]:
-    entity = table(engine, path, session)
-    lake.lake_table(entity, what)
+    entity = target_table(engine, path, session, what)
     source = engine.catalog.source_of(entity.path)
     assert source is not None
     return entity, source
@@ -56,9 +61,8 @@ def _lake_table(engine: Engine, path: tuple[str, ...], session: Session, what: s
 
 def optimize(engine: Engine, record: statements.Optimize, session: Session, sql: str) -> Statement:
     """OPTIMIZE TABLE: puts small files together, and rewrites files with deleted rows."""
-    entity, source = _lake_table(engine, record.path, session, "OPTIMIZE")
-    if record.partitions:
-        raise UnsupportedOperation("OPTIMIZE .. FOR PARTITIONS is not supported: leave it out for the whole table.")
+    entity, source = _lake_table(engine, record.path, session, "OPTIMIZE TABLE")
+    condition = _partition_condition(engine, entity, record, session) if record.partitions else None
     known = {"min_input_files", "target_file_size_mb", "min_file_size_mb", "max_file_size_mb"}
     if set(record.options) - known:
         raise ValidationError(f"Unknown option {', '.join(sorted(set(record.options) - known))} of OPTIMIZE")
@@ -73,9 +77,51 @@ def optimize(engine: Engine, record: statements.Optimize, session: Session, sql:
         return Statement(sql, StatementKind.COMMAND, _SUMMARY, plan=manifests)
 
     def run(session: Session, handle: Handle) -> Result:
+        if condition is not None:
+            return results.rows(_COUNTS, [_rewrite_partitions(engine, entity, condition, record, handle)])
         return results.rows(_COUNTS, [_rewrite(engine, entity, source, record, handle)])
 
     return Statement(sql, StatementKind.COMMAND, _COUNTS, plan=run)
+
+
+def _partition_condition(engine: Engine, entity: Entity, record: statements.Optimize, session: Session) -> str:
+    """The condition behind FOR PARTITIONS; raises ValidationError when it names other columns than those of the
+    partitions, which are the values of columns as they are."""
+    partitions = entity.internals.get("partitions") or []
+    allowed = {p[0].lower() for p in partitions if p[1] == "IDENTITY"}
+    node = parse_expression(record.partitions or "")
+    for column in node.find_all(exp.Column):
+        if column.name.lower() not in allowed:
+            names = ", ".join(p[0] for p in partitions)
+            raise ValidationError(f"OPTIMIZE command is only supported on the partition columns - [{names}]")
+    scope = Scope()
+    source = scope.add((entity.name,), [Field(c.name, c.type) for c in entity.columns])
+    binder = ExpressionBinder(
+        QueryBinder(engine.tables(session, Resolver(engine.catalog, session.user, engine.access))), scope
+    )
+    physical = physical_of(engine.catalog, engine.duck, entity)
+    return f"{physical} AS {quoted(source.alias)} WHERE {binder.boolean(node)}"
+
+
+def _rewrite_partitions(
+    engine: Engine, entity: Entity, condition: str, record: statements.Optimize, handle: Handle
+) -> dict[str, Any]:
+    """Write the rows of some partitions anew, when these have enough files: DuckLake merges whole tables only."""
+    metadata = LakeMetadata(engine, entity)
+    physical = physical_of(engine.catalog, engine.duck, entity)
+    with engine.writer:
+        before = metadata.files(None)
+        with lake.writing(engine, handle) as cursor:
+            rows = cursor.execute(f"SELECT DISTINCT filename FROM {condition}").fetchall()
+            used = {str(row[0]).rpartition("/")[2] for row in rows}
+            touched = {file["id"] for file in before if str(file["path"]).rpartition("/")[2] in used}
+            if len(touched) >= record.options.get("min_input_files", MIN_INPUT_FILES):
+                listed = ", ".join(quoted(c.name) for c in entity.columns)
+                cursor.execute(f"CREATE TEMP TABLE partition_rows AS SELECT {listed} FROM {condition}")
+                cursor.execute(f"DELETE FROM {condition}")
+                cursor.execute(f"INSERT INTO {physical} ({listed}) SELECT {listed} FROM partition_rows")
+                cursor.execute("DROP TABLE partition_rows")
+    return _changes(before, metadata.files(None))
 
 
 def _rewrite(
@@ -92,7 +138,11 @@ def _rewrite(
                 cursor.execute(f"CALL ducklake_rewrite_data_files({arguments}, delete_threshold => 0)").fetchall()
         with lake.writing(engine, handle) as cursor:
             cursor.execute(f"CALL ducklake_merge_adjacent_files({arguments})").fetchall()
-    after = metadata.files(None)
+    return _changes(before, metadata.files(None))
+
+
+def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
+    """The result of OPTIMIZE: how many files are gone and how many are new."""
     old, new = {(f["content"], f["path"]) for f in before}, {(f["content"], f["path"]) for f in after}
     gone = old - new
     return {

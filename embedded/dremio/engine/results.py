@@ -51,7 +51,8 @@ def translate(error: duckdb.Error, sql: str) -> DremioError:
         return DataReadError(message)
     if isinstance(error, duckdb.TransactionException):
         return ConcurrentModification(f"Concurrent operation has updated the table, please retry. {message}")
-    first = message.partition("Error: ")[2] or message
+    first = message.partition("Python exception occurred while executing the UDF: ValueError: ")[2]
+    first = first or message.partition("Error: ")[2] or message
     return FunctionError(first.partition("\n\nLINE ")[0])
 
 

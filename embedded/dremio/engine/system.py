@@ -83,6 +83,9 @@ class SystemTables:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._tables: dict[tuple[str, str], Provider] = {}
+        self.visible: Callable[[list[str], list[dict[str, Any]], str], list[dict[str, Any]]] = lambda path, rows, _: (
+            rows
+        )
         makers: dict[tuple[str, str], Callable[[], list[dict[str, Any]]]] = {
             ("information_schema", "catalogs"): self._catalogs,
             ("information_schema", "schemata"): self._schemata,
@@ -122,10 +125,10 @@ class SystemTables:
         fields = [Field(f.name, from_arrow(f)) for f in provider.schema]
         return Relation(quoted(registered_name(path)), fields)
 
-    def arrow(self, path: list[str]) -> pa.Table:
-        """The rows of a system table now."""
+    def arrow(self, path: list[str], user: str) -> pa.Table:
+        """The rows of a system table now, as far as the user sees them."""
         provider = self.find(path)
-        return pa.Table.from_pylist(provider.rows(), schema=provider.schema)
+        return pa.Table.from_pylist(self.visible(path, provider.rows(), user), schema=provider.schema)
 
     # -- rows ------------------------------------------------------------------------------------------------
 

@@ -9,9 +9,11 @@ from sqlglot import exp
 
 from embedded.dremio.engine import snapshots, tables
 from embedded.dremio.engine.contracts import Session
+from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import registered_name
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql.kinds import quoted, text
+from embedded.dremio.sql.query import QueryBinder
 from embedded.dremio.sql.resolve import Resolver
 from embedded.dremio.sql.scope import Field, Relation
 from embedded.dremio.sql.words import Words
@@ -25,20 +27,28 @@ METADATA = "metadata$"  # the first part of a metadata function's registered nam
 class TableFunctions:
     """Binds table functions for one statement."""
 
-    def __init__(self, engine: Engine, session: Session, resolver: Resolver) -> None:
+    def __init__(self, engine: Engine, session: Session, resolver: Resolver, functions: UserFunctions) -> None:
         self.engine = engine
         self.session = session
         self.resolver = resolver
+        self.functions = functions
 
-    def relation(self, call: exp.Expr, table: exp.Table) -> Relation:
+    def relation(self, queries: QueryBinder, call: exp.Expr, table: exp.Table) -> Relation:
         """The relation of ``TABLE(call)``; raises ValidationError, UnsupportedOperation."""
         if isinstance(call, exp.Anonymous):
-            return self._metadata(call, table)
+            made = None
+            if str(call.this).lower() not in snapshots.SCHEMAS:
+                made = self.functions.table(queries, call, ())
+            return made or self._metadata(call, table)
         if isinstance(call, exp.Dot):
             names = _names(call.this)
             inner = call.expression
             if isinstance(inner, exp.Anonymous) and str(inner.this).lower() == "external_query" and len(names) == 1:
-                return self._external(names[0], inner)
+                return self._external(names[0], inner, table)
+            if isinstance(inner, exp.Anonymous):
+                made = self.functions.table(queries, inner, tuple(names))
+                if made is not None:
+                    return made
         raise UnsupportedOperation(f"TABLE({call.sql(dialect='dremio')[:80]}) is not supported.")
 
     def _metadata(self, call: exp.Anonymous, table: exp.Table) -> Relation:
@@ -48,7 +58,7 @@ class TableFunctions:
             raise ValidationError(f"No match found for function signature {name.upper()}(...)")
         name_path = Words(argument.name).path()
         context = table.meta.get("context") or self.session.context
-        entity = self.resolver.dataset(name_path, tuple(context))
+        entity = self.resolver.dataset(name_path, tuple(context), table.meta.get("reader"))
         if "lake" not in entity.internals:
             raise ValidationError(f"{name}: [{entity.dotted}] is no Iceberg table")
         metadata = snapshots.LakeMetadata(self.engine, entity)
@@ -61,13 +71,16 @@ class TableFunctions:
         fields = [Field(column, kind) for column, kind in snapshots.columns(name)]
         return Relation(quoted(registered_name(path)), fields)
 
-    def _external(self, source_name: str, call: exp.Anonymous) -> Relation:
+    def _external(self, source_name: str, call: exp.Anonymous, table: exp.Table) -> Relation:
         source = self.engine.catalog.find([source_name])
         argument = call.expressions[0] if len(call.expressions) == 1 else None
         if source is None or source.body.get("type") != "POSTGRES":
             raise ValidationError(f"Source [{source_name}] does not support external queries")
         if not isinstance(argument, exp.Literal):
             raise ValidationError("External query takes one text.")
+        if self.engine.access is not None:
+            reader = table.meta.get("reader") or self.resolver.reader
+            self.engine.access.require(reader, "EXTERNAL QUERY", source.path)
         database = self.engine.duck.ensure(source)
         physical = f"postgres_query({text(database)}, {text(argument.name)})"
         try:

@@ -20,6 +20,7 @@ from embedded.dremio.types import Column, from_duckdb
 
 if TYPE_CHECKING:
     from embedded.dremio.sql.expressions import ExpressionBinder
+    from embedded.dremio.sql.query import QueryBinder
 
 # DuckDB types that are Dremio's as they are; others are cast when read
 _PLAIN = {"boolean", "integer", "bigint", "float", "double", "varchar", "decimal", "date", "time", "timestamp", "blob"}
@@ -33,9 +34,11 @@ class EngineTables:
         self.duck = duck
         self.system_tables = system_tables
         self.user = user
-        self.table_functions: Callable[[exp.Anonymous, exp.Table], Relation] | None = None
+        self.roles: frozenset[str] | None = None
+        self.personal: set[str] = set()
+        self.table_functions: Callable[[QueryBinder, exp.Anonymous, exp.Table], Relation] | None = None
         self.at_clause: Callable[[Entity, exp.Expr], str] | None = None
-        self.functions: Callable[[Any, exp.Anonymous], Bound | None] | None = None
+        self.functions: Callable[..., Bound | None] | None = None
 
     def relation(self, table: exp.Table) -> Relation:
         """See `sql.query.Tables`."""
@@ -66,15 +69,15 @@ class EngineTables:
             cursor.close()
         return Relation(f"(SELECT * FROM {physical})", [Field(c.name, c.type) for c in columns])
 
-    def table_function(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+    def table_function(self, queries: QueryBinder, call: exp.Anonymous, table: exp.Table) -> Relation:
         """See `sql.query.Tables`."""
         if self.table_functions is None:
             raise UnsupportedOperation(f"TABLE({call.sql(dialect='dremio')}) is not supported here.")
-        return self.table_functions(call, table)
+        return self.table_functions(queries, call, table)
 
-    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous) -> Bound | None:
+    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
         """See `sql.query.Tables`."""
-        return self.functions(binder, node) if self.functions is not None else None
+        return self.functions(binder, node, path) if self.functions is not None else None
 
     def _materialization(self, name: str) -> Relation:
         physical = f"{REFLECTIONS}.main.{quoted(name)}"

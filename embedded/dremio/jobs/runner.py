@@ -16,6 +16,7 @@ from embedded.dremio.errors import Canceled, DremioError
 from embedded.dremio.jobs.model import Job, JobState
 from embedded.dremio.jobs.results import ResultStore
 from embedded.dremio.jobs.store import JobStore
+from embedded.dremio.sql.statements_access import without_password
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class JobRunner:
 
     def new_job(self, sql: str, session: Session, query_type: str) -> Job:
         """A job that is known to the store and waits to be run."""
-        job = Job(sql=sql, user=session.user, query_type=query_type, context=list(session.context))
+        job = Job(sql=without_password(sql), user=session.user, query_type=query_type, context=list(session.context))
         job.handle = Handle()
         job.enter(JobState.PENDING)
         self.store.add(job)
@@ -49,15 +50,15 @@ class JobRunner:
     def submit(self, sql: str, session: Session, query_type: str) -> Job:
         """Run a statement in the background and keep its result for paging; ``job.future`` ends with it."""
         job = self.new_job(sql, session, query_type)
-        self._threads.submit(self._run_to_store, job, session)
+        self._threads.submit(self._run_to_store, job, session, sql)
         return job
 
-    def _run_to_store(self, job: Job, session: Session) -> None:
+    def _run_to_store(self, job: Job, session: Session, sql: str) -> None:
         try:
             job.enter(JobState.METADATA_RETRIEVAL)
             _stop_if_cancelled(job)
             job.enter(JobState.PLANNING)
-            statement = self.engine.prepare(job.sql, session)
+            statement = self.engine.prepare(sql, session)
             result = self._execute(job, statement, session)
             stored = self.results.store(job.job_id, result.schema, result.batches)
             self.complete(job, stored.rows if result.records is None else result.records)

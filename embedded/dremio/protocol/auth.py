@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
 
+from embedded.dremio.errors import ConcurrentModification
+
 TOKEN_LIFE = dt.timedelta(hours=30)
 
 _DDL = """
@@ -96,6 +98,40 @@ class Accounts:
         user = self.find(name)
         assert user is not None
         return user
+
+    def create(self, name: str) -> None:
+        """A new user that cannot log in before it has a password; raises ConcurrentModification."""
+        with self._pool.connection() as connection:
+            made = connection.execute(
+                "INSERT INTO auth.account (user_name, user_id, password_hash, salt, is_admin)"
+                " SELECT %s, %s, '', '', false WHERE NOT EXISTS"
+                " (SELECT 1 FROM auth.account WHERE lower(user_name) = lower(%s)) RETURNING 1",
+                [name, str(uuid.uuid4()), name],
+            ).fetchone()
+        if made is None:
+            raise ConcurrentModification(f"User [{name}] already exists.")
+
+    def set_password(self, name: str, password: str | None) -> None:
+        """Give a user a password, or none to log in with; login tokens end."""
+        salt = secrets.token_bytes(16)
+        digest = b"" if password is None else _password_hash(password, salt)
+        with self._pool.connection() as connection:
+            connection.execute(
+                "UPDATE auth.account SET password_hash = %s, salt = %s WHERE user_name = %s", [digest, salt, name]
+            )
+            connection.execute("DELETE FROM auth.token WHERE user_name = %s AND kind = 'login'", [name])
+        self._forget_cached(name)
+
+    def drop(self, name: str) -> None:
+        """Remove a user and its tokens."""
+        with self._pool.connection() as connection:
+            connection.execute("DELETE FROM auth.account WHERE user_name = %s", [name])
+        self._forget_cached(name)
+
+    def _forget_cached(self, name: str) -> None:
+        with self._lock:
+            self._checked_passwords.pop(name, None)
+            self._tokens.clear()
 
     def find(self, name: str) -> User | None:
         """The user of that name or id, or None."""

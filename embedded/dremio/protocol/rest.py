@@ -68,6 +68,38 @@ class Authentication:
         await self._app(scope, receive, send)
 
 
+class Administration:
+    """Keeps users who are no administrators from the catalog's and the reflections' paths.
+
+    In the enterprise edition they work with SQL, where every statement is checked.
+    """
+
+    _CLOSED = ("catalog", "reflection", "dataset")
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        access = self._services.runner.engine.access
+        user = scope.get("state", {}).get("user")
+        if (
+            access is not None
+            and user is not None
+            and self._is_closed(scope["path"])
+            and not access.is_admin(user.name)
+        ):
+            message = "This path is for administrators; other users work with SQL."
+            await JsonResponse(ApiError(403, message).body(), 403)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_closed(self, path: str) -> bool:
+        parts = path.strip("/").split("/")
+        below = parts[2:] if parts[:2] == ["api", "v3"] else parts[3:] if parts[:2] == ["v0", "projects"] else []
+        return bool(below) and below[0] in self._CLOSED
+
+
 class UnexpectedErrors:
     """Answers 500 with Dremio's body for an error that no handler knows, and logs it.
 
@@ -152,5 +184,6 @@ def build_app(services: Services) -> Starlette:
     )
     app.state.services = services
     app.add_middleware(UnexpectedErrors)
+    app.add_middleware(Administration, services=services)
     app.add_middleware(Authentication, accounts=services.accounts)
     return app

@@ -6,8 +6,14 @@
 
 from embedded.dremio.sql import (  # noqa: F401  (registers the functions)
     functions_aggregate,
+    functions_binary,
     functions_core,
     functions_datetime,
+    functions_geo,
+    functions_hash,
     functions_lists,
+    functions_mask,
+    functions_period,
     functions_python,
+    number_formats,
 )

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import kinds
+from embedded.dremio.sql import intervals, kinds
+from embedded.dremio.sql.intervals import MONTH_UNITS
 from embedded.dremio.sql.kinds import Kind, duckdb_type, text
 from embedded.dremio.sql.registry import Bound
 from embedded.dremio.types import DremioType
@@ -27,17 +28,6 @@ _NAMES = {
     "TIME": "TIME",
     "TIMESTAMP": "TIMESTAMP",
 }
-_INTERVAL_FUNCTIONS = {
-    "YEAR": "to_years",
-    "QUARTER": "to_quarters",
-    "MONTH": "to_months",
-    "WEEK": "to_weeks",
-    "DAY": "to_days",
-    "HOUR": "to_hours",
-    "MINUTE": "to_minutes",
-    "SECOND": "to_seconds",
-}
-_MONTH_UNITS = ("YEAR", "QUARTER", "MONTH")
 
 
 class Target(NamedTuple):
@@ -52,7 +42,7 @@ def target(node: exp.DataType) -> Target:
     """The type that a CAST or a column definition names; raises UnsupportedOperation."""
     if isinstance(node.this, exp.Interval):
         unit = (node.this.args.get("unit") or exp.var("DAY")).name.upper()
-        months = unit in _MONTH_UNITS
+        months = unit in MONTH_UNITS
         return Target(kinds.INTERVAL_MONTH if months else kinds.INTERVAL_DAY, unit=unit)
     name = node.this.name if hasattr(node.this, "name") else str(node.this)
     inner = node.expressions
@@ -101,14 +91,20 @@ def explicit(value: Bound, to: Target, safe: bool) -> Bound:
     word = "TRY_CAST" if safe else "CAST"
     name = source.name if source is not None else ""
     if kind.name.startswith("INTERVAL"):
-        return _to_interval(value, to)
+        return intervals.of_value(value, to.unit or "DAY", kind)
     sql = f"{word}({value.sql} AS {duckdb_type(kind)})"
     if kind.name in kinds.INTEGERS and name in ("FLOAT", "DOUBLE", "DECIMAL"):
         sql = f"{word}(round({value.sql}) AS {kind.name})"  # half away from zero; DuckDB would go to even
-    elif kind.name in kinds.INTEGERS and name == "INTERVAL DAY TO SECOND":
-        sql = f"CAST(date_part('day', {value.sql}) AS {kind.name})"
-    elif kind.name in kinds.INTEGERS and name == "INTERVAL YEAR TO MONTH":
-        raise UnsupportedOperation("CAST of an INTERVAL YEAR TO MONTH to a number is not supported.")
+    elif kind.name in kinds.INTEGERS and name.startswith("INTERVAL"):
+        sql = f"CAST({intervals.whole_units(value)} AS {kind.name})"
+    elif kind.name == "BIGINT" and name == "TIMESTAMP":
+        sql = f"epoch_ms({value.sql})"
+    elif kind.name in kinds.NUMBERS and name in ("DATE", "TIME", "TIMESTAMP"):
+        raise ValidationError(f"Cast function cannot convert value of type {name} to type {kind.name}")
+    elif kind.name == "TIME" and name == "VARCHAR":
+        sql = f"CAST(date_trunc('milliseconds', DATE '1970-01-01' + {sql}) AS TIME)"
+    elif kind.name == "TIMESTAMP" and name == "VARCHAR":
+        sql = f"date_trunc('milliseconds', {sql})"
     elif kind.name in kinds.INTEGERS and name == "VARCHAR":
         sql = f"{'try_' if safe else ''}text_to_integer({value.sql}, {text(kind.name)})"
         sql = f"CAST({sql} AS {kind.name})"
@@ -138,6 +134,8 @@ def to_text(value: Bound) -> str:
         return f"decode({value.sql})"
     if name in ("DOUBLE", "FLOAT"):
         return f"java_text({value.sql})"
+    if name.startswith("INTERVAL"):
+        return intervals.to_text(value)
     if name in ("LIST", "STRUCT", "MAP"):
         raise ValidationError(f"Cast function cannot convert value of type {name} to type VARCHAR")
     if name == "VARCHAR":
@@ -184,7 +182,10 @@ def _numbers(operator: str, left: Bound, right: Bound, kind: DremioType) -> Boun
         return Bound(f"CAST({sql} AS {duckdb_type(kind)})" if kind.name in ("DECIMAL", "FLOAT") else sql, kind)
     if kind.name in ("FLOAT", "DOUBLE"):
         name = kind.name
-        return Bound(f"CAST(CAST({left.sql} AS {name}) / CAST({right.sql} AS {name}) AS {name})", kind)
+        dividend, divisor = f"CAST({left.sql} AS {name})", f"CAST({right.sql} AS {name})"
+        known = right.literal is not None and right.literal.strip("-0.")
+        sql = f"{dividend} / {divisor}" if known else f"float_quotient({dividend}, {divisor})"
+        return Bound(f"CAST({sql} AS {name})", kind)
     if kind.name in kinds.INTEGERS:
         if right.literal is not None and right.literal.strip("-0"):
             return Bound(f"({left.sql} // {right.sql})", kind)
@@ -212,62 +213,10 @@ def _dates(operator: str, left: Bound, right: Bound) -> Bound | None:
     if operator in "+-" and a == "TIME" and b == "INTERVAL DAY TO SECOND":
         return Bound(f"({left.sql} {operator} {right.sql})", kinds.TIME)
     if operator in "+-" and a == b and a.startswith("INTERVAL"):
-        return Bound(f"({left.sql} {operator} {right.sql})", left.kind)
-    if operator == "*" and a.startswith("INTERVAL") and b in kinds.INTEGERS:
-        return Bound(f"({left.sql} * {right.sql})", left.kind)
-    if operator == "*" and b.startswith("INTERVAL") and a in kinds.INTEGERS:
-        return Bound(f"({right.sql} * {left.sql})", right.kind)
+        unit = left.unit if left.unit == right.unit else None
+        return Bound(f"({left.sql} {operator} {right.sql})", left.kind, unit=unit)
+    if operator in "*/" and a.startswith("INTERVAL") and b in kinds.NUMBERS:
+        return intervals.scaled(left, operator, right)
+    if operator == "*" and b.startswith("INTERVAL") and a in kinds.NUMBERS:
+        return intervals.scaled(right, operator, left)
     return None
-
-
-def _to_interval(value: Bound, to: Target) -> Bound:
-    unit = to.unit or "DAY"
-    function = _INTERVAL_FUNCTIONS.get(unit)
-    if function is None or (value.kind is not None and value.kind.name not in kinds.INTEGERS):
-        raise UnsupportedOperation(f"CAST to INTERVAL {unit} is supported for whole numbers only.")
-    return Bound(f"{function}({value.sql})", to.kind)
-
-
-def interval(node: exp.Interval) -> Bound:
-    """An interval literal: ``INTERVAL '3' DAY``, ``'1-2' YEAR TO MONTH``, ``'1 02:03:04' DAY TO SECOND``."""
-    unit = node.args.get("unit")
-    value = node.this.name if isinstance(node.this, exp.Literal) else None
-    if isinstance(node.this, exp.Neg) and isinstance(node.this.this, exp.Literal):
-        value = f"-{node.this.this.name}"
-    if unit is None or value is None:
-        raise UnsupportedOperation(f"Interval [{node.sql(dialect='dremio')}] is not supported.")
-    if isinstance(unit, exp.IntervalSpan):
-        return _span(value, unit.this.name.upper(), unit.expression.name.upper())
-    name = unit.name.upper().removeprefix("SQL_TSI_").rstrip("S") if unit.name.upper() != "S" else "SECOND"
-    function = _INTERVAL_FUNCTIONS.get(name)
-    if function is None:
-        raise ValidationError(f"Unknown interval unit [{unit.name}]")
-    try:
-        number = f"{int(value)}" if name != "SECOND" else f"{float(value)}"
-    except ValueError:
-        raise ValidationError(f"Illegal interval literal format '{value}' for INTERVAL {name}") from None
-    kind = kinds.INTERVAL_MONTH if name in _MONTH_UNITS else kinds.INTERVAL_DAY
-    return Bound(f"{function}({number})", kind)
-
-
-def _span(value: str, first: str, last: str) -> Bound:
-    sign = -1 if value.startswith("-") else 1
-    body = value.lstrip("+-")
-    try:
-        if (first, last) == ("YEAR", "MONTH"):
-            years, _, months = body.partition("-")
-            return Bound(f"to_months({sign * (int(years) * 12 + int(months))})", kinds.INTERVAL_MONTH)
-        days, clock = 0, body
-        if first == "DAY":
-            day, _, clock = body.partition(" ")
-            days, first = int(day), "HOUR"
-        units = ["HOUR", "MINUTE", "SECOND"]
-        names = units[units.index(first) : units.index(last) + 1]
-        numbers = clock.split(":")
-        if len(numbers) != len(names):
-            raise ValueError
-        scale = {"HOUR": 3600, "MINUTE": 60, "SECOND": 1}
-        seconds = sum(float(n) * scale[name] for n, name in zip(numbers, names, strict=True))
-        return Bound(f"(to_days({sign * days}) + to_seconds({sign * seconds}))", kinds.INTERVAL_DAY)
-    except ValueError:
-        raise ValidationError(f"Illegal interval literal format '{value}' for INTERVAL {first} TO {last}") from None

@@ -23,13 +23,55 @@ _KEPT_PARSERS = (
     "TRY_CAST",
     "EXTRACT",
     "TRIM",
-    "POSITION",
     "SUBSTRING",
     "OVERLAY",
     "FLOOR",
     "CEIL",
     "NORMALIZE",
 )
+
+
+class TryConvertFrom(exp.Expression):
+    """``TRY_CONVERT_FROM(this AS to)``."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "to": True}
+
+
+def _position(parser: DremioParser) -> exp.Expr:
+    """``POSITION(part IN text [FROM start])``, or a call with arguments."""
+    first = parser._parse_bitwise()
+    if not parser._match(TokenType.IN):
+        parser._match(TokenType.COMMA)
+        rest = parser._parse_csv(parser._parse_disjunction)
+        return exp.Anonymous(this="POSITION", expressions=[first, *rest])
+    this = parser._parse_bitwise()
+    start = parser._parse_bitwise() if parser._match(TokenType.FROM) else None
+    return exp.StrPosition(this=this, substr=first, position=start)
+
+
+def _try_convert_from(parser: DremioParser) -> exp.Expr:
+    """``value AS type``, with SQL's spelling of nested types: ``ROW(a INT, b VARCHAR ARRAY)``."""
+    this = parser._parse_disjunction()
+    if not parser._match(TokenType.ALIAS):
+        parser.raise_error("Expected AS in TRY_CONVERT_FROM")
+    return TryConvertFrom(this=this, to=_nested_type(parser))
+
+
+def _nested_type(parser: DremioParser) -> exp.DataType:
+    kind: exp.DataType
+    if parser._match_text_seq("ROW"):
+        parser._match_l_paren()
+        fields = parser._parse_csv(lambda: exp.ColumnDef(this=parser._parse_id_var(), kind=_nested_type(parser)))
+        parser._match_r_paren()
+        kind = exp.DataType(this=exp.DType.STRUCT, expressions=fields, nested=True)
+    else:
+        found = parser._parse_types(allow_identifiers=False)
+        if not isinstance(found, exp.DataType):
+            parser.raise_error("Expected a type")
+        kind = found  # type: ignore[assignment]
+    while parser._match(TokenType.ARRAY):
+        kind = exp.DataType(this=exp.DType.ARRAY, expressions=[kind], nested=True)
+    return kind
 
 
 class DremioDialect(SqlglotDremio):
@@ -39,11 +81,14 @@ class DremioDialect(SqlglotDremio):
         COMMENTS: ClassVar = ["--", ("/*", "*/")]
         HEX_STRINGS: ClassVar = [("x'", "'"), ("X'", "'")]
         VAR_SINGLE_TOKENS: ClassVar = {"$"}
+        KEYWORDS: ClassVar[dict[str, Any]] = {**SqlglotTokenizer.KEYWORDS, "MINUS": TokenType.EXCEPT}
 
     class Parser(DremioParser):
         FUNCTIONS: ClassVar[dict[str, Any]] = {}
         FUNCTION_PARSERS: ClassVar = {
-            name: parser for name, parser in DremioParser.FUNCTION_PARSERS.items() if name in _KEPT_PARSERS
+            **{name: parser for name, parser in DremioParser.FUNCTION_PARSERS.items() if name in _KEPT_PARSERS},
+            "POSITION": _position,
+            "TRY_CONVERT_FROM": _try_convert_from,
         }
         NO_PAREN_FUNCTION_PARSERS: ClassVar = {
             name: parser for name, parser in DremioParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("ANY", "CASE")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, kinds, registry
-from embedded.dremio.sql.kinds import Kind, quoted, text
+from embedded.dremio.sql import casts, intervals, kinds, predicates, registry, windows
+from embedded.dremio.sql.dialect import TryConvertFrom
+from embedded.dremio.sql.kinds import Kind, text
 from embedded.dremio.sql.registry import Bound, Clauses
 from embedded.dremio.sql.scope import Scope
 from embedded.dremio.types import DremioType
@@ -34,9 +35,17 @@ BARE_FUNCTIONS = frozenset(
         "SESSION_USER",
         "SYSTEM_USER",
         "CURRENT_DATE_UTC",
+        "CURRENT_TIME_UTC",
+        "CURRENT_TIMESTAMP_UTC",
     }
 )
 UNITS = frozenset(["YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"])
+
+
+class BoundArgument(exp.Expression):
+    """An argument in a function's body: ``meta`` has what is bound, the parameter's name, the scope of the call."""
+
+    arg_types: ClassVar[dict[str, bool]] = {}
 
 
 class ExpressionBinder:
@@ -77,6 +86,16 @@ class ExpressionBinder:
             raise ValidationError(f"Numeric literal '{value}' out of range")
         return Bound(f"CAST({text(value)} AS {kinds.duckdb_type(kind)})", kind, value)
 
+    def _bound_argument(self, node: BoundArgument) -> Bound:
+        scope: Scope | None = self.scope
+        while scope is not None and id(scope) != node.meta["outside"]:
+            if any(c.name.lower() == node.meta["name"].lower() for s in scope.sources for c in s.columns):
+                raise UnsupportedOperation(
+                    f"[{node.meta['name']}] is a parameter of the function and a column in its query: rename one."
+                )
+            scope = scope.parent
+        return Bound(*node.meta["bound"])
+
     def _hex(self, node: exp.HexString) -> Bound:
         return Bound(f"unhex({text(str(node.this))})", kinds.VARBINARY)
 
@@ -87,6 +106,12 @@ class ExpressionBinder:
         return Bound("TRUE" if node.this else "FALSE", kinds.BOOLEAN)
 
     def _column(self, node: exp.Expr) -> Bound:
+        if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+            path = tuple(_dotted(node.this) or ([node.this.name] if isinstance(node.this, exp.Identifier) else []))
+            called = self.queries.user_function(self, node.expression, path)
+            if called is None:
+                raise ValidationError(f"No match found for function signature {'.'.join(path)}.{node.expression.name}")
+            return called
         names = _dotted(node)
         if names is None:
             base = self.bind(node.this)
@@ -145,7 +170,7 @@ class ExpressionBinder:
 
     def _paren(self, node: exp.Paren) -> Bound:
         inner = self.bind(node.this)
-        return Bound(f"({inner.sql})", inner.kind, inner.literal)
+        return Bound(f"({inner.sql})", inner.kind, inner.literal, inner.unit)
 
     def _connector(self, node: exp.Connector) -> Bound:
         word = "AND" if isinstance(node, exp.And) else "OR"
@@ -173,7 +198,7 @@ class ExpressionBinder:
             return Bound("CAST(-2147483648 AS INTEGER)", kinds.INTEGER, literal)
         if inner.literal == str(2**63):
             return Bound("CAST(-9223372036854775808 AS BIGINT)", kinds.BIGINT, literal)
-        return Bound(f"(-{inner.sql})", inner.kind, literal)
+        return Bound(f"(-{inner.sql})", inner.kind, literal, inner.unit)
 
     def comparable(self, left: Bound, right: Bound) -> tuple[Bound, Bound]:
         """Bring two operands of a comparison to one type, as Dremio's implicit casts do."""
@@ -207,6 +232,8 @@ class ExpressionBinder:
         return Bound(f"({left.sql} {word} {right.sql})", kinds.BOOLEAN)
 
     def _between(self, node: exp.Between) -> Bound:
+        if node.args.get("symmetric"):
+            raise UnsupportedOperation("BETWEEN SYMMETRIC is not supported.")
         value, low = self.comparable(self.bind(node.this), self.bind(node.args["low"]))
         again, high = self.comparable(self.bind(node.this), self.bind(node.args["high"]))
         return Bound(f"({value.sql} >= {low.sql} AND {again.sql} <= {high.sql})", kinds.BOOLEAN)
@@ -234,28 +261,7 @@ class ExpressionBinder:
         raise UnsupportedOperation(f"[{node.sql(dialect='dremio')}] is not supported.")
 
     def _like(self, node: exp.Expr) -> Bound:
-        escape = ""
-        negate = bool(node.args.get("negate"))
-        if isinstance(node, exp.Escape):
-            escape = f" ESCAPE {self.bind(node.expression).sql}"
-            node = node.this
-            negate = negate or bool(node.args.get("negate"))
-        subject = casts.cast(self.bind(node.this), kinds.VARCHAR)
-        if isinstance(node.expression, exp.Any | exp.All):
-            return self._like_many(node, subject, negate or bool(escape))
-        pattern = self.bind(node.expression)
-        words: dict[type[exp.Expr], str] = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
-        word = words[type(node)]
-        return Bound(f"({subject.sql} {'NOT ' if negate else ''}{word} {pattern.sql}{escape})", kinds.BOOLEAN)
-
-    def _like_many(self, node: exp.Expr, subject: Bound, refused: bool) -> Bound:
-        patterns = node.expression.this
-        if refused or not isinstance(patterns, exp.Tuple):
-            raise UnsupportedOperation("LIKE ANY and ALL are supported over a list, without NOT and ESCAPE.")
-        word = "LIKE" if isinstance(node, exp.Like) else "ILIKE"
-        between = " OR " if isinstance(node.expression, exp.Any) else " AND "
-        sqls = [f"{subject.sql} {word} {self.bind(p).sql}" for p in patterns.expressions]
-        return Bound(f"({between.join(sqls)})", kinds.BOOLEAN)
+        return predicates.like(self, node)
 
     def _similar(self, node: exp.SimilarTo) -> Bound:
         return registry.call("SIMILAR_TO", [self.bind(node.this), self.bind(node.expression)], node, self)
@@ -335,7 +341,7 @@ class ExpressionBinder:
         return casts.explicit(self.bind(node.this), casts.target(node.to), bool(node.args.get("safe")))
 
     def _interval(self, node: exp.Interval) -> Bound:
-        return casts.interval(node)
+        return intervals.literal(node)
 
     def _extract(self, node: exp.Extract) -> Bound:
         unit = node.this.name.upper()
@@ -386,7 +392,7 @@ class ExpressionBinder:
             return special(self, node)
         args = list(node.expressions)
         if args and isinstance(args[0], exp.Distinct):
-            clauses = Clauses("DISTINCT ", clauses.order, clauses.over)
+            clauses = Clauses("DISTINCT ", clauses.order, clauses.over, clauses.nulls)
             args = list(args[0].expressions)
         if name in registry.WINDOW_ONLY and "OVER" not in clauses.over:
             raise ValidationError(f"OVER clause is necessary for window functions: {name}")
@@ -410,29 +416,13 @@ class ExpressionBinder:
             return Bound(text(node.name), kinds.VARCHAR, node.name)
         return self.bind(node)
 
-    def _filter(self, node: exp.Filter) -> Bound:
-        return self._windowed(node, "")
+    def _overlaps(self, node: exp.Overlaps) -> Bound:
+        return predicates.overlaps(self, node)
 
-    def _windowed(self, node: exp.Expr, over: str) -> Bound:
-        order = ""
-        if isinstance(node, exp.IgnoreNulls | exp.RespectNulls):
-            raise UnsupportedOperation("IGNORE NULLS and RESPECT NULLS are not supported.")
-        condition = ""
-        if isinstance(node, exp.Filter):
-            condition = f" FILTER (WHERE {self.boolean(node.expression.this)})"
-            node = node.this
-        if isinstance(node, exp.WithinGroup):
-            order = " " + self.queries.order(node.expression, self)
-            node = node.this
-        if not isinstance(node, exp.Anonymous):
-            raise ValidationError(f"[{node.sql(dialect='dremio')}] is no aggregate function")
-        return self.call(node, Clauses("", order, condition + over))
+    def _try_convert_from(self, node: exp.Expr) -> Bound:
+        from embedded.dremio.sql.special import try_from_json
 
-    def _window(self, node: exp.Window) -> Bound:
-        alias = node.args.get("alias")
-        if alias is not None and not node.args.get("partition_by") and not node.args.get("order"):
-            return self._windowed(node.this, f" OVER {quoted(alias.name)}")
-        return self._windowed(node.this, f" OVER ({self.queries.window(node, self)})")
+        return try_from_json(casts.cast(self.bind(node.this), kinds.VARCHAR), casts.target(node.args["to"]).kind)
 
     _HANDLERS: ClassVar[dict[type, Callable[..., Bound]]] = {
         exp.Literal: _literal,
@@ -478,9 +468,12 @@ class ExpressionBinder:
         exp.Ceil: _floor,
         exp.AtTimeZone: _at_time_zone,
         exp.Anonymous: _call,
-        exp.Filter: _filter,
-        exp.WithinGroup: _filter,
-        exp.Window: _window,
+        exp.Filter: windows.with_clauses,
+        exp.WithinGroup: windows.with_clauses,
+        exp.Window: windows.over_window,
+        exp.Overlaps: _overlaps,
+        TryConvertFrom: _try_convert_from,
+        BoundArgument: _bound_argument,
     }
 
 
@@ -490,7 +483,7 @@ def _dotted(node: exp.Expr) -> list[str] | None:
         names = [part.name for part in node.parts]
         return names
     if isinstance(node, exp.Dot):
-        left = _dotted(node.this)
+        left = [node.this.name] if isinstance(node.this, exp.Identifier) else _dotted(node.this)
         if left is not None and isinstance(node.expression, exp.Identifier):
             return [*left, node.expression.name]
     return None

@@ -71,6 +71,8 @@ add("LIKE COL_LIKE", "s,s", "({0} LIKE {1})", BOOLEAN)
 add("LIKE COL_LIKE", "s,s,s", "({0} LIKE {1} ESCAPE {2})", BOOLEAN)
 add("TRANSLATE", "s,s,s", "translate({0}, {1}, {2})", VARCHAR)
 add("LEVENSHTEIN", "s,s", "CAST(levenshtein({0}, {1}) AS INTEGER)", INTEGER)
+add("IS_SUBSTR", "s,s", "contains({0}, {1})", BOOLEAN)
+add("QUOTE", "s", "quoted_text({0})", VARCHAR)
 add("MD5", "s", "md5({0})", VARCHAR)
 add("SHA SHA1", "s", "sha1({0})", VARCHAR)
 add("SHA256", "s", "sha256({0})", VARCHAR)
@@ -193,6 +195,19 @@ def _sign(call: Call) -> Bound:
     return Bound(f"CAST(sign({value.sql}) AS INTEGER)", INTEGER)
 
 
+def _shift_left(call: Call) -> Bound:
+    value, count = call.args
+    name, width = ("INTEGER", 32) if value.kind == INTEGER else ("BIGINT", 64)
+    sql = f"shift_left({value.sql}, {count.sql}, {width}) - {2 ** (width - 1)}"
+    return Bound(f"CAST({sql} AS {name})", value.kind)
+
+
+def _shift_right(call: Call) -> Bound:
+    value, count = call.args
+    width = 32 if value.kind == INTEGER else 64
+    return Bound(f"({value.sql} >> CAST({count.sql} & {width - 1} AS INTEGER))", value.kind)
+
+
 def _shift_unsigned(call: Call) -> Bound:
     """SHIFTRIGHTUNSIGNED fills with zeros; a negative number counts as unsigned of its width."""
     value, count = call.args
@@ -206,6 +221,7 @@ add("ROUND", "n", _rounded("round"))
 add("ROUND", "n,i", _rounded("round"))
 add("TRUNCATE TRUNC", "n", _rounded("trunc"))
 add("TRUNCATE TRUNC", "n,i", _rounded("trunc"))
+add("BROUND", "f", "round_even({0}, 0)", DOUBLE)
 add("FLOOR CEIL CEILING", "n", _floor)
 add("MOD", "n,n", _mod)
 add("SIGN", "n", _sign)
@@ -214,8 +230,8 @@ add("SQRT", "f", "CASE WHEN {0} < 0 THEN CAST('NaN' AS DOUBLE) ELSE sqrt({0}) EN
 add("CBRT", "f", "cbrt({0})", DOUBLE)
 add("POWER POW", "f,f", "pow({0}, {1})", DOUBLE)
 add("EXP", "f", "exp({0})", DOUBLE)
-add("LN", "f", "CASE WHEN {0} > 0 THEN ln({0}) END", DOUBLE)
-add("LOG LOG10", "f", "CASE WHEN {0} > 0 THEN log10({0}) END", DOUBLE)
+add("LN LOG", "f", "CASE WHEN {0} > 0 THEN ln({0}) END", DOUBLE)
+add("LOG10", "f", "CASE WHEN {0} > 0 THEN log10({0}) END", DOUBLE)
 add("LOG2", "f", "CASE WHEN {0} > 0 THEN log2({0}) END", DOUBLE)
 add("LOG", "f,f", "(ln({1}) / ln({0}))", DOUBLE)
 for _name in ("SIN", "COS", "TAN", "COT", "SINH", "COSH", "TANH", "ATAN"):
@@ -233,8 +249,8 @@ add("BITWISE_AND", "i,i", "({0} & {1})", _wider)
 add("BITWISE_OR", "i,i", "({0} | {1})", _wider)
 add("BITWISE_XOR XOR", "i,i", "xor({0}, {1})", _wider)
 add("BITWISE_NOT", "i", "(~{0})", _same)
-add("LSHIFT SHIFTLEFT", "i,i", "shift_left({0}, {1})", _same)
-add("RSHIFT SHIFTRIGHT", "i,i", "({0} >> {1})", _same)
+add("LSHIFT SHIFTLEFT", "i,i", _shift_left)
+add("RSHIFT SHIFTRIGHT", "i,i", _shift_right)
 add("SHIFTRIGHTUNSIGNED", "i,i", _shift_unsigned)
 add("BIN", "i", "java_binary({0})", VARCHAR)
 
@@ -252,11 +268,15 @@ def _pmod(call: Call) -> Bound:
 add("PMOD", "n,n", _pmod)
 
 
-def _convert_to(call: Call) -> Bound:
-    """CONVERT_TO(x, 'UTF8'): the bytes of a text."""
-    if (call.args[1].literal or "").upper() not in ("UTF8", "UTF-8"):
-        raise UnsupportedOperation(f"CONVERT_TO(.., '{call.args[1].literal}') is not supported.")
-    return Bound(f"encode({call.args[0].sql})", VARBINARY)
+def _has_type(name: str):  # type: ignore[no-untyped-def]
+    def build(call: Call) -> Bound:
+        """True for values of a type; a column has one type here, so only nulls make a difference."""
+        value = call.args[0]
+        if value.kind is None:
+            raise UnsupportedOperation(f"{call.name}: the type of the argument is not known.")
+        return Bound(f"({value.sql} IS NOT NULL)" if value.kind.name == name else "FALSE", BOOLEAN)
+
+    return build
 
 
 # -- conditions --------------------------------------------------------------------------------------------------
@@ -268,14 +288,33 @@ add("ISNOTTRUE", "b", "({0} IS DISTINCT FROM TRUE)", BOOLEAN)
 add("ISNOTFALSE", "b", "({0} IS DISTINCT FROM FALSE)", BOOLEAN)
 
 
+for _name, _kinds in (
+    ("IS_INT", "INTEGER"), ("IS_BIGINT", "BIGINT"), ("IS_FLOAT4", "FLOAT"), ("IS_FLOAT8", "DOUBLE"),
+    ("IS_DECIMAL", "DECIMAL"), ("IS_BIT", "BOOLEAN"), ("IS_VARCHAR", "VARCHAR"), ("IS_VARBINARY", "VARBINARY"),
+    ("IS_TIME", "TIME"), ("IS_TIMESTAMP", "TIMESTAMP"), ("IS_LIST", "LIST"), ("IS_STRUCT", "STRUCT"),
+    ("IS_INTERVALDAY", "INTERVAL DAY TO SECOND"), ("IS_INTERVALYEAR", "INTERVAL YEAR TO MONTH"),
+):  # fmt: skip
+    add(_name, "a", _has_type(_kinds))
 add("ISNUMERIC", "s", "({0} IS NOT NULL AND TRY_CAST({0} AS DOUBLE) IS NOT NULL)", BOOLEAN)
 add("ISNUMERIC", "n", "({0} IS NOT NULL)", BOOLEAN)
-add("CONVERT_TO", "s,s", _convert_to)
 
 
 # -- the session -------------------------------------------------------------------------------------------------
 def _user(call: Call) -> Bound:
+    call.binder.queries.tables.personal.add(call.name)
     return Bound(kinds.text(call.binder.queries.tables.user), VARCHAR)
 
 
+def _is_member(call: Call) -> Bound:
+    """IS_MEMBER('role'): what the user has through roles counts too."""
+    tables, role = call.binder.queries.tables, call.args[0].literal
+    if tables.roles is None:
+        raise UnsupportedOperation("IS_MEMBER is not supported in this edition: it has no roles.")
+    if role is None:
+        raise UnsupportedOperation("IS_MEMBER is supported with the role's name as a text only.")
+    tables.personal.add(call.name)
+    return Bound("TRUE" if role.lower() in tables.roles else "FALSE", BOOLEAN)
+
+
 add("USER CURRENT_USER SESSION_USER SYSTEM_USER QUERY_USER", "", _user)
+add("IS_MEMBER", "s", _is_member)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zoneinfo
 
 from embedded.dremio.errors import FunctionError, UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, formats, kinds
+from embedded.dremio.sql import casts, formats, intervals, kinds
 from embedded.dremio.sql.kinds import (
     BIGINT,
     BOOLEAN,
@@ -48,7 +48,7 @@ def extract(sql: str, unit: str) -> str:
     if unit == "DOW":
         return f"CAST(date_part('dow', {sql}) + 1 AS BIGINT)"
     if unit == "EPOCH":
-        return f"CAST(floor(date_part('epoch', {sql})) AS BIGINT)"
+        return f"(CAST(date_part('epoch', {sql}) * 1000 AS BIGINT) // 1000)"  # towards zero
     if unit not in _PARTS:
         raise ValidationError(f"'{unit}' is not a valid time frame")
     return f"CAST(date_part('{_PARTS[unit]}', {sql}) AS BIGINT)"
@@ -60,20 +60,12 @@ def _date_part(call: Call) -> Bound:
     if _name(value) == "VARCHAR":
         value = casts.cast(value, TIMESTAMP)
     if _name(value).startswith("INTERVAL"):
-        return Bound(_interval_part(value, unit), BIGINT)
+        return Bound(intervals.part(value, unit), BIGINT)
     if _name(value) not in ("DATE", "TIMESTAMP", "TIME", "NULL"):
         raise ValidationError(f"Cannot apply EXTRACT to a value of type {_name(value)}")
-    if _name(value) == "TIME" and unit not in ("HOUR", "MINUTE", "SECOND"):
+    if _name(value) == "TIME" and unit not in ("HOUR", "MINUTE", "SECOND", "EPOCH"):
         raise ValidationError(f"Cannot extract {unit} from a TIME")
     return Bound(extract(value.sql, unit), BIGINT)
-
-
-def _interval_part(value: Bound, unit: str) -> str:
-    if _name(value) == "INTERVAL DAY TO SECOND" and unit in ("DAY", "HOUR", "MINUTE", "SECOND"):
-        return f"CAST(date_part('{unit.lower()}', {value.sql}) AS BIGINT)"
-    if unit in ("YEAR", "MONTH"):
-        return f"CAST(date_part('{unit.lower()}', {value.sql}) AS BIGINT)"
-    return "CAST(0 AS BIGINT)"
 
 
 def _part(unit: str):  # type: ignore[no-untyped-def]
@@ -92,13 +84,27 @@ def _date_trunc(call: Call) -> Bound:
         if unit in _DAY_UNITS:
             return Bound("TIME '00:00:00'", TIME)
         return Bound(f"CAST(date_trunc('{unit.lower()}', DATE '1970-01-01' + {value.sql}) AS TIME)", TIME)
-    if name == "DATE":
-        return Bound(f"CAST(date_trunc('{unit.lower()}', {value.sql}) AS DATE)", DATE)
-    return Bound(f"date_trunc('{unit.lower()}', {value.sql})", TIMESTAMP)
+    if name.startswith("INTERVAL"):
+        return intervals.truncated(value, unit)
+    if unit in ("CENTURY", "MILLENNIUM"):  # they begin with the year 1 of theirs
+        years = 100 if unit == "CENTURY" else 1000
+        sql = f"make_date((date_part('year', {value.sql}) - 1) // {years} * {years} + 1, 1, 1)"
+    else:
+        sql = f"date_trunc('{unit.lower()}', {value.sql})"
+    return Bound(f"CAST({sql} AS {name})", DATE if name == "DATE" else TIMESTAMP)
+
+
+def _ceil_to(call: Call) -> Bound:
+    """CEIL(moment TO unit)."""
+    value, unit = call.args
+    down = _date_trunc(Call(call.name, [unit, value], call.node, call.binder, call.clauses))
+    up = _add_units(down, _unit(unit, _ALL_UNITS), "1")
+    kind = up.kind if _name(value) != "DATE" else DATE
+    return Bound(f"CASE WHEN {down.sql} = {value.sql} THEN {value.sql} ELSE {up.sql} END", kind)
 
 
 def _add_units(value: Bound, unit: str, count: str) -> Bound:
-    function = casts._INTERVAL_FUNCTIONS[unit]
+    function = intervals.FUNCTIONS[unit]
     sql = f"({value.sql} + {function}(CAST({count} AS INTEGER)))"
     if _name(value) == "DATE" and unit in _DAY_UNITS:
         return Bound(f"CAST({sql} AS DATE)", DATE)
@@ -138,31 +144,19 @@ def _shift(sign: str):  # type: ignore[no-untyped-def]
     return build
 
 
-def _pattern(arg: Bound) -> str:
+def _format(arg: Bound) -> str:
     if arg.literal is None:
         raise UnsupportedOperation("A date format must be a literal.")
-    return formats.pattern(arg.literal)
-
-
-def _read_patterns(arg: Bound) -> str:
-    """The patterns to read by, as DuckDB's list: a month or day name may be written in full or short."""
-    pattern = _pattern(arg)
-    found = [pattern]
-    for full, short in (("%B", "%b"), ("%A", "%a")):
-        found += [p.replace(full, short) for p in found if full in p]
-    return "[" + ", ".join(text(p) for p in found) + "]"
+    return arg.literal
 
 
 def _parsed(call: Call) -> str:
     """The TIMESTAMP parsed by a format; a third argument of 1 makes null of what does not fit."""
-    value, patterns = call.args[0], _read_patterns(call.args[1])
     lenient = len(call.args) > 2 and call.args[2].literal == "1"
     if len(call.args) > 2 and call.args[2].literal not in ("0", "1"):
         raise UnsupportedOperation(f"{call.name}: the third argument must be 0 or 1.")
-    if lenient:
-        return f"CAST(try_strptime({value.sql}, {patterns}) AS TIMESTAMP)"
     what = "time" if call.name == "TO_TIME" else "date"
-    return f"CAST(parsed_moment({value.sql}, {patterns}, {text(what)}) AS TIMESTAMP)"
+    return formats.read(call.args[0].sql, _format(call.args[1]), what, lenient)
 
 
 def _to_date(call: Call) -> Bound:
@@ -173,24 +167,35 @@ def _to_timestamp(call: Call) -> Bound:
     return Bound(_parsed(call), TIMESTAMP)
 
 
+def _unix_timestamp(call: Call) -> Bound:
+    return Bound(f"CAST(floor(epoch({_parsed(call)})) AS BIGINT)", BIGINT)
+
+
 def _to_time(call: Call) -> Bound:
     return Bound(f"CAST({_parsed(call)} AS TIME)", TIME)
 
 
 def _to_char(call: Call) -> Bound:
     value = call.args[0]
-    pattern = text(_pattern(call.args[1]))
-    if _name(value) == "TIME":
-        return Bound(f"strftime(DATE '1970-01-01' + {value.sql}, {pattern})", VARCHAR)
-    return Bound(f"strftime({value.sql}, {pattern})", VARCHAR)
+    sql = f"(DATE '1970-01-01' + {value.sql})" if _name(value) == "TIME" else value.sql
+    return Bound(formats.printed(sql, _format(call.args[1])), VARCHAR)
+
+
+# abbreviations stand for fixed offsets, in minutes, whatever the season
+_ABBREVIATIONS = {
+    "NST": -210, "NDT": -150, "AST": -240, "ADT": -180, "EST": -300, "EDT": -240, "CST": -360, "CDT": -300,
+    "MST": -420, "MDT": -360, "PST": -480, "PDT": -420, "AKST": -540, "AKDT": -480, "HST": -600, "WET": 0, "WEST": 60,
+    "BST": 60, "CET": 60, "CEST": 120, "EET": 120, "EEST": 180, "MSK": 180, "MSD": 240, "IST": 120, "IDT": 180,
+    "JST": 540, "KST": 540, "AWST": 480, "ACST": 570, "ACDT": 630, "AEST": 600, "AEDT": 660, "NZST": 720, "NZDT": 780,
+}  # fmt: skip
 
 
 def _offset(zone: str) -> int | None:
-    """The minutes of ``+01:00``, or None for a name."""
+    """The minutes of ``+01:00`` or of an abbreviation, or None for a name."""
     if zone[:1] in "+-" and zone[1:3].isdigit() and zone[3:4] == ":" and zone[4:].isdigit():
         minutes = int(zone[1:3]) * 60 + int(zone[4:])
         return -minutes if zone[0] == "-" else minutes
-    return None
+    return _ABBREVIATIONS.get(zone.upper())
 
 
 def _zoned(zone: Bound, sql: str, to_utc: bool) -> str:
@@ -230,16 +235,18 @@ def _next_day(call: Call) -> Bound:
 
 def _is_date(call: Call) -> Bound:
     value = call.args[0].sql
-    read = f"try_strptime({value}, {_read_patterns(call.args[1])})"
+    read = formats.read(value, _format(call.args[1]), "date", True)
     return Bound(f"({value} IS NOT NULL AND {read} IS NOT NULL)", BOOLEAN)
 
 
 _NOW = "date_trunc('milliseconds', timezone('UTC', now()))"
-add("CURRENT_TIMESTAMP NOW LOCALTIMESTAMP", "", _NOW, TIMESTAMP)
+add("CURRENT_TIMESTAMP NOW LOCALTIMESTAMP STATEMENT_TIMESTAMP TRANSACTION_TIMESTAMP", "", _NOW, TIMESTAMP)
+add("CURRENT_TIMESTAMP_UTC", "", _NOW, TIMESTAMP)
 add("CURRENT_TIMESTAMP LOCALTIMESTAMP", "i", _NOW, TIMESTAMP)
 add("CURRENT_DATE CURRENT_DATE_UTC", "", f"CAST({_NOW} AS DATE)", DATE)
-add("CURRENT_TIME LOCALTIME", "", f"CAST({_NOW} AS TIME)", TIME)
+add("CURRENT_TIME LOCALTIME CURRENT_TIME_UTC", "", f"CAST({_NOW} AS TIME)", TIME)
 add("UNIX_TIMESTAMP", "", "CAST(epoch(now()) AS BIGINT)", BIGINT)
+add("UNIX_TIMESTAMP", "s,s", _unix_timestamp)
 add("UNIX_TIMESTAMP", "s", "CAST(floor(epoch(CAST({0} AS TIMESTAMP))) AS BIGINT)", BIGINT)
 add("DATE_PART", "s,a", _date_part)
 for _function, _of in (
@@ -253,6 +260,7 @@ for _of in ("HOUR", "MINUTE", "SECOND"):
 add("DATE_TRUNC", "s,d", _date_trunc)
 add("DATE_TRUNC", "s,t", _date_trunc)
 add("DATE_TRUNC", "s,m", _date_trunc)
+add("DATE_TRUNC", "s,v", _date_trunc)
 add("TIMESTAMPADD", "s,i,D", _timestampadd)
 add("TIMESTAMPADD", "s,i,m", _timestampadd)
 add("TIMESTAMPDIFF", "s,D,D", _timestampdiff)
@@ -264,7 +272,8 @@ add("DATEDIFF", "s,D,D", _timestampdiff)
 add("LAST_DAY", "D", "last_day({0})", DATE)
 add("NEXT_DAY", "D,s", _next_day)
 add("MONTHS_BETWEEN", "D,D", "fractional_months(CAST({0} AS DATE), CAST({1} AS DATE))", DOUBLE)
-add("DATETYPE", "i,i,i", "make_date({0}, {1}, {2})", DATE)
+add("DATETYPE", "i,i,i", "date_of({0}, {1}, {2})", DATE)
+add("TIMESTAMPTYPE", "i,i,i,i,i,i,i", "moment_of({0}, {1}, {2}, {3}, {4}, {5}, {6})", TIMESTAMP)
 add("TO_DATE", "s,s", _to_date)
 add("TO_DATE", "s,s,i", _to_date)
 add("TO_DATE", "s", "CAST(CAST({0} AS TIMESTAMP) AS DATE)", DATE)
@@ -284,4 +293,5 @@ add("CONVERT_TIMEZONE", "s,s,t", _convert_timezone)
 add("ISDATE IS_DATE", "s", "({0} IS NOT NULL AND TRY_CAST({0} AS DATE) IS NOT NULL)", BOOLEAN)
 add("ISDATE IS_DATE", "D", "({0} IS NOT NULL)", BOOLEAN)
 add("IS_DATE ISDATE", "s,s", _is_date)
+add("CEIL$TO", "D,s", _ceil_to)
 add("FLOOR$TO", "D,s", lambda call: _date_trunc(Call(call.name, call.args[::-1], call.node, call.binder, call.clauses)))

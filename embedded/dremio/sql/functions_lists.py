@@ -74,9 +74,46 @@ def _concat(call: Call) -> Bound:
     if any(arg.kind != kind for arg in call.args):
         raise ValidationError(f"{call.name} expects lists of one type")
     sql = " || ".join(arg.sql for arg in call.args)
-    if call.name == "ARRAY_CONCAT":
+    if call.name in ("ARRAY_CONCAT", "ARRAY_CAT"):
         return Bound(f"({sql})", kind)
     return Bound(f"list_sort(list_distinct({sql}))", kind)
+
+
+def _common_lists(call: Call) -> tuple[Bound, Bound]:
+    """Two lists brought to one type of elements; raises ValidationError."""
+    first, second = call.args
+    element = kinds.common(_element(first.kind), _element(second.kind))
+    if element is None:
+        raise ValidationError(f"{call.name} expects lists of one type")
+    kind = list_of(element)
+    return tuple(  # type: ignore[return-value]
+        arg if arg.kind == kind else Bound(f"CAST({arg.sql} AS {kinds.duckdb_type(kind)})", kind)
+        for arg in (first, second)
+    )
+
+
+def _overlap(call: Call) -> Bound:
+    """ARRAYS_OVERLAP: an element in common."""
+    first, second = _common_lists(call)
+    return Bound(f"list_has_any({first.sql}, {second.sql})", BOOLEAN)
+
+
+def _intersection(call: Call) -> Bound:
+    """ARRAY_INTERSECTION: the distinct elements in common, in order."""
+    first, second = _common_lists(call)
+    return Bound(f"list_sort(list_distinct(list_intersect({first.sql}, {second.sql})))", first.kind)
+
+
+def _frequency(call: Call) -> Bound:
+    """ARRAY_FREQUENCY: each element, but nulls, with the number of times that it is there, in order."""
+    element = _element(call.args[0].kind)
+    if element is None or element.children:
+        raise ValidationError("ARRAY_FREQUENCY expects a list of plain values")
+    kind = DremioType("MAP", children=(("key", element), ("value", INTEGER)))
+    of = call.args[0].sql
+    counted = f"list_aggregate(list_filter({of}, lambda x: x IS NOT NULL), 'histogram')"
+    sql = f"CASE WHEN {of} IS NOT NULL THEN coalesce({counted}, MAP()) END"
+    return Bound(f"CAST({sql} AS {kinds.duckdb_type(kind)})", kind)
 
 
 def _sum(call: Call) -> Bound:
@@ -84,7 +121,12 @@ def _sum(call: Call) -> Bound:
     if element is None or not kinds.is_number(element):
         raise ValidationError(f"No match found for function signature {call.name}(<LIST>)")
     if element.name == "DECIMAL":
-        raise UnsupportedOperation(f"{call.name} of decimals is not supported.")
+        if call.name == "ARRAY_AVG":
+            raise UnsupportedOperation("ARRAY_AVG of decimals is not supported.")
+        kind = DremioType("DECIMAL", 38, element.scale)
+        of = call.args[0].sql
+        sql = f"CASE WHEN {of} IS NOT NULL THEN coalesce(list_sum({of}), 0) END"
+        return Bound(f"CAST({sql} AS {kinds.duckdb_type(kind)})", kind)
     if call.name == "ARRAY_AVG":
         return Bound(f"list_avg({call.args[0].sql})", DOUBLE)
     if element.name in kinds.INTEGERS:
@@ -138,7 +180,12 @@ add("ARRAY_CONTAINS", "l,a", _contains)
 add("ARRAY_REMOVE", "l,a", _remove)
 add("ARRAY_POSITION", "a,l", _position)
 add("ARRAY_INSERT", "l,i,a", _insert)
-add("ARRAY_CONCAT SET_UNION", "l,l,l*", _concat)
+add("ARRAY_CONCAT ARRAY_CAT SET_UNION", "l,l,l*", _concat)
+add("ARRAYS_OVERLAP", "l,l", _overlap)
+add("ARRAY_INTERSECTION", "l,l", _intersection)
+add("ARRAY_FREQUENCY", "l", _frequency)
+add("ARRAY_SORT", "l", "list_sorted({0})", _same)
+add("SUBLIST", "l,i,i", "list_sub({0}, {1}, {2})", _same)
 add("ARRAY_SUM ARRAY_AVG", "l", _sum)
 add("ARRAY_MAX ARRAY_MIN", "l", _extreme)
 add("ARRAY_GENERATE_RANGE", "i,i?,i?", _range)

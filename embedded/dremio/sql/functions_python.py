@@ -6,7 +6,7 @@ Each is total for non-null arguments or raises ValueError with Dremio's message;
 from __future__ import annotations
 
 import functools
-import hashlib
+import json
 import re
 import unicodedata
 import zlib
@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from embedded.dremio.sql.kinds import BIGINT, INTEGER, VARBINARY, VARCHAR, DremioType
-from embedded.dremio.sql.registry import Bound, Call, add
+from embedded.dremio.sql.registry import add
 
 # DuckDB name -> (function, DuckDB argument types, DuckDB result type)
 PYTHON_FUNCTIONS: dict[str, tuple[Callable[..., Any], list[Any], str]] = {}
@@ -150,27 +150,21 @@ def string_binary(value: bytes) -> str:
     return "".join(chr(b) if 32 <= b < 127 and b != 92 else f"\\x{b:02X}" for b in value)
 
 
-def _masked(value: str, upper: str, lower: str, digit: str) -> str:
-    return "".join(
-        upper if "A" <= c <= "Z" else lower if "a" <= c <= "z" else digit if "0" <= c <= "9" else c for c in value
-    )
+def _completed(value: Any, structure: Any) -> Any:
+    if isinstance(structure, dict) and isinstance(value, dict):
+        return {name: _completed(value.get(name), inner) for name, inner in structure.items()}
+    if isinstance(structure, list) and isinstance(value, list):
+        return [_completed(item, structure[0]) for item in value]
+    return value
 
 
-@python("py_mask", "VARCHAR VARCHAR BIGINT VARCHAR VARCHAR VARCHAR", "VARCHAR")
-def mask(value: str, mode: str, count: int, upper: str, lower: str, digit: str) -> str:
-    """MASK and its sisters: which characters keep their shape is said by `mode` and `count`."""
-    count = max(0, min(int(count), len(value)))
-    if mode == "ALL":
-        return _masked(value, upper, lower, digit)
-    if mode == "FIRST":
-        return _masked(value[:count], upper, lower, digit) + value[count:]
-    if mode == "LAST":
-        split = len(value) - count
-        return value[:split] + _masked(value[split:], upper, lower, digit)
-    if mode == "SHOW_FIRST":
-        return value[:count] + _masked(value[count:], upper, lower, digit)
-    split = len(value) - count
-    return _masked(value[:split], upper, lower, digit) + value[split:]
+@python("py_json_completed", "VARCHAR VARCHAR", "VARCHAR")
+def json_completed(value: str, structure: str) -> str:
+    """A JSON text with all fields of a structure: those that are missing are null. Other texts stay as they are."""
+    try:
+        return json.dumps(_completed(json.loads(value), json.loads(structure)), ensure_ascii=False)
+    except ValueError:
+        return value
 
 
 @python("py_ascii", "VARCHAR", "INTEGER")
@@ -178,24 +172,6 @@ def ascii_code(value: str) -> int:
     """The first byte of the UTF-8 text, as a signed number; 0 of an empty text."""
     first = value.encode()[:1]
     return int.from_bytes(first, "big", signed=True) if first else 0
-
-
-@python("py_mask_hash", "VARCHAR", "VARCHAR")
-def mask_hash(value: str) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(value.encode()).hexdigest()
-
-
-def _mask(mode: str, counted: bool):  # type: ignore[no-untyped-def]
-    def build(call: Call) -> Bound:
-        rest = call.args[1:]
-        count = "4"
-        if counted and rest:
-            count, rest = f"CAST({rest[0].sql} AS BIGINT)", rest[1:]
-        shapes = [arg.sql for arg in rest] + ["'X'", "'x'", "'n'"][len(rest) :]
-        return Bound(f"py_mask({call.args[0].sql}, '{mode}', {count}, {', '.join(shapes)})", VARCHAR)
-
-    return build
 
 
 _LIST = DremioType("LIST", children=(("", VARCHAR),))
@@ -236,9 +212,3 @@ add("TOASCII", "s,s", "py_toascii({0}, {1})", VARCHAR)
 add("BINARY_STRING", "s", "py_binary_string({0})", VARBINARY)
 add("STRING_BINARY", "x", "py_string_binary({0})", VARCHAR)
 add("REGEXP_SPLIT", "s,s,s,i", "py_regexp_split({0}, {1}, {2}, CAST({3} AS BIGINT))", _LIST)
-add("MASK", "s,s?,s?,s?", _mask("ALL", False))
-add("MASK_FIRST_N", "s,i?,s?,s?,s?", _mask("FIRST", True))
-add("MASK_LAST_N", "s,i?,s?,s?,s?", _mask("LAST", True))
-add("MASK_SHOW_FIRST_N", "s,i?,s?,s?,s?", _mask("SHOW_FIRST", True))
-add("MASK_SHOW_LAST_N", "s,i?,s?,s?,s?", _mask("SHOW_LAST", True))
-add("MASK_HASH", "s", "py_mask_hash({0})", VARCHAR)

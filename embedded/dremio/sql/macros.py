@@ -29,6 +29,8 @@ MACROS = (
              || 'E' || java_exponent(x) END""",
     """CREATE MACRO integer_quotient(n, d) AS CASE
         WHEN d = 0 AND n IS NOT NULL THEN error('divide by zero') ELSE n // d END""",
+    """CREATE MACRO float_quotient(n, d) AS CASE
+        WHEN d = 0 AND n IS NOT NULL THEN error('divide by zero') ELSE n / d END""",
     """CREATE MACRO ten(n) AS CAST('1' || repeat('0', n) AS HUGEINT)""",  # pow() would go through DOUBLE
     # exact decimal division on the unscaled digits, rounded half away from zero
     """CREATE MACRO decimal_digits(x) AS CAST(replace(CAST(x AS VARCHAR), '.', '') AS HUGEINT)""",
@@ -63,12 +65,18 @@ TEXT_MACROS = (
         regexp_extract_all(s, '[\\p{L}\\p{N}]+|[^\\p{L}\\p{N}]+'),
         lambda w: upper(left(w, 1)) || lower(substring(w, 2))), '')""",
     """CREATE MACRO similar_match(s, p) AS regexp_full_match(s, replace(replace(p, '%', '.*'), '_', '.'), 's')""",
+    """CREATE MACRO quoted_text(s) AS CASE
+        WHEN contains(s, chr(92)) THEN error('QUOTE of a text with backslashes is not supported')
+        ELSE '''' || replace(s, '''', chr(92) || '''') || '''' END""",
     """CREATE MACRO java_binary(n) AS CASE WHEN n = 0 THEN '0'
         ELSE ltrim(CAST(CAST(CAST(n AS BIGINT) AS BIT) AS VARCHAR), '0') END""",
 )
 
 NUMBER_MACROS = (
-    """CREATE MACRO shift_left(x, n) AS x * CAST(pow(2, n) AS BIGINT)""",
+    # as machines do it: the count modulo the width, what is shifted out is gone
+    """CREATE MACRO shift_left(x, n, width) AS
+        (CAST(x AS HUGEINT) * CAST(pow(2, n & (width - 1)) AS HUGEINT) + CAST(pow(2, width - 1) AS HUGEINT))
+        & (CAST(pow(2, width) AS HUGEINT) - 1)""",
     """CREATE MACRO round_double(x, n) AS CASE WHEN n = 0 THEN round(x)
         ELSE CAST(CASE WHEN abs(n) > 15 THEN x ELSE round(x, n) END AS DOUBLE) END""",
     """CREATE MACRO trunc_double(x, n) AS trunc(x * pow(10, n)) / pow(10, n)""",
@@ -84,6 +92,13 @@ NUMBER_MACROS = (
         + CASE WHEN d > 0 AND d % ten(drop) <> 0 THEN 1 ELSE 0 END""",
 )
 LIST_MACROS = (
+    """CREATE MACRO list_sorted(l) AS CASE WHEN list_count(l) < len(l)
+        THEN error('ARRAY_SORT of a list with nulls is not supported') ELSE list_sort(l) END""",
+    # the offset counts from 1, a negative one from the end; 0 is the beginning too
+    """CREATE MACRO list_sub(l, o, n) AS
+        CASE WHEN n <= 0 OR (o < 0 AND len(l) + o < 0) OR o > len(l) THEN l[1:0]
+             ELSE list_slice(l, CASE WHEN o < 0 THEN len(l) + o + 1 WHEN o = 0 THEN 1 ELSE o END,
+                             CASE WHEN o < 0 THEN len(l) + o + 1 WHEN o = 0 THEN 1 ELSE o END + n - 1) END""",
     """CREATE MACRO list_part(l, a, b) AS list_slice(l,
         CASE WHEN a < 0 THEN greatest(len(l) + a, 0) ELSE a END + 1,
         CASE WHEN b < 0 THEN len(l) + b ELSE b END)""",
@@ -99,7 +114,31 @@ LIST_MACROS = (
              ELSE list_slice(l, 1, CASE WHEN i < 0 THEN len(l) + i ELSE i END) || [v]
                   || list_slice(l, (CASE WHEN i < 0 THEN len(l) + i ELSE i END) + 1, len(l)) END""",
 )
+INTERVAL_MACROS = (
+    """CREATE MACRO interval_months(i) AS CAST(date_part('year', i) * 12 + date_part('month', i) AS BIGINT)""",
+    """CREATE MACRO interval_milliseconds(i) AS
+        CAST(date_part('day', i) * 86400000 + date_part('hour', i) * 3600000 + date_part('minute', i) * 60000
+             + date_part('millisecond', i) AS BIGINT)""",
+    """CREATE MACRO day_interval(ms) AS
+        to_days(CAST(ms // 86400000 AS INTEGER)) + to_milliseconds(ms % 86400000)""",
+    """CREATE MACRO counted(n, name) AS n || ' ' || name || CASE WHEN abs(n) = 1 THEN ' ' ELSE 's ' END""",
+    """CREATE MACRO months_text(i) AS
+        counted(interval_months(i) // 12, 'year') || counted(interval_months(i) % 12, 'month')""",
+    """CREATE MACRO days_text(i) AS counted(interval_milliseconds(i) // 86400000, 'day')
+        || interval_milliseconds(i) % 86400000 // 3600000 || ':' || interval_milliseconds(i) % 3600000 // 60000 || ':'
+        || interval_milliseconds(i) % 60000 // 1000 || '.' || interval_milliseconds(i) % 1000""",
+)
 DATE_MACROS = (
+    """CREATE MACRO date_of(y, m, d) AS coalesce(
+        TRY_CAST(printf('%04d-%02d-%02d', CAST(y AS BIGINT), CAST(m AS BIGINT), CAST(d AS BIGINT)) AS DATE),
+        CASE WHEN y IS NOT NULL AND m IS NOT NULL AND d IS NOT NULL
+             THEN error('Unable to convert year=' || y || ' month=' || m || ' day=' || d || ' into a date') END)""",
+    """CREATE MACRO moment_of(y, mo, d, h, mi, s, ms) AS
+        CASE WHEN h BETWEEN 0 AND 23 AND mi BETWEEN 0 AND 59 AND s BETWEEN 0 AND 59 AND ms BETWEEN 0 AND 999
+             THEN CAST(date_of(y, mo, d) AS TIMESTAMP) + to_milliseconds(((h * 60 + mi) * 60 + s) * 1000 + ms)
+             WHEN h IS NULL OR mi IS NULL OR s IS NULL OR ms IS NULL THEN NULL
+             ELSE error('Unable to convert hour=' || h || ' min=' || mi || ' sec=' || s || ' ms=' || ms
+                        || ' into a datetime') END""",
     """CREATE MACRO whole_months(a, b) AS CASE
         WHEN a <= b THEN datediff('month', a, b)
              - CASE WHEN a + to_months(CAST(datediff('month', a, b) AS INTEGER)) > b THEN 1 ELSE 0 END
@@ -111,10 +150,13 @@ DATE_MACROS = (
                ELSE CAST(day(a) - day(b) AS DOUBLE) / 31 END""",
     """CREATE MACRO epoch_moment(n) AS
         make_timestamp(CAST(floor(CAST(n AS DECIMAL(38, 3)) * 1000) AS BIGINT) * 1000)""",
-    """CREATE MACRO parsed_moment(s, pattern, what) AS CASE
+    """CREATE MACRO parsed_moment(s, moment, what) AS CASE
         WHEN s IS NULL THEN NULL
-        WHEN try_strptime(s, pattern) IS NULL
-        THEN error('Input text cannot be formatted to ' || what || ': ' || s)
-        ELSE try_strptime(s, pattern) END""",
+        WHEN moment IS NULL THEN error('Input text cannot be formatted to ' || what || ': ' || s)
+        ELSE moment END""",
+    # years of two digits lie between 50 years before and 49 after a pivot 30 years ago
+    """CREATE MACRO within_short_years(t) AS
+        CASE WHEN year(t) > year(now()) + 19 THEN t - to_years(100)
+             WHEN year(t) < year(now()) - 80 THEN t + to_years(100) ELSE t END""",
 )
-ALL_MACROS = MACROS + TEXT_MACROS + NUMBER_MACROS + DATE_MACROS + LIST_MACROS
+ALL_MACROS = MACROS + TEXT_MACROS + NUMBER_MACROS + INTERVAL_MACROS + DATE_MACROS + LIST_MACROS

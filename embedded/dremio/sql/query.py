@@ -12,6 +12,7 @@ from embedded.dremio.sql import casts, kinds
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.registry import Bound
 from embedded.dremio.sql.scope import Field, Relation, Scope
+from embedded.dremio.sql.windows import window
 
 if TYPE_CHECKING:
     from embedded.dremio.sql.expressions import ExpressionBinder
@@ -24,15 +25,17 @@ class Tables(Protocol):
         """The physical text (usable after FROM) and columns of a table that `resolve` has tagged."""
         ...
 
-    def table_function(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+    def table_function(self, queries: QueryBinder, call: exp.Anonymous, table: exp.Table) -> Relation:
         """A ``TABLE(f(...))`` other than FLATTEN."""
         ...
 
-    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous) -> Bound | None:
-        """A call of a SQL function made by CREATE FUNCTION, or None."""
+    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
+        """A call of a SQL function made by CREATE FUNCTION, or None; `path` stands before its name."""
         ...
 
     user: str
+    roles: frozenset[str] | None  # of the user, in lower case; None without access control
+    personal: set[str]  # functions in the statement whose value depends on the user
 
 
 _SELECT_ARGS = {
@@ -90,9 +93,9 @@ class QueryBinder:
 
         return SPECIAL.get(name)
 
-    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous) -> Bound | None:
+    def user_function(self, binder: ExpressionBinder, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
         """See `Tables.user_function`."""
-        return self.tables.user_function(binder, node)
+        return self.tables.user_function(binder, node, path)
 
     # -- parts -----------------------------------------------------------------------------------------------
 
@@ -178,22 +181,6 @@ class QueryBinder:
         binder.alias_first = False
         return "ORDER BY " + ", ".join(items)
 
-    def window(self, node: exp.Expr, binder: ExpressionBinder) -> str:
-        """The inside of OVER (...)."""
-        texts = []
-        if node.args.get("alias") is not None:
-            texts.append(quoted(node.args["alias"].name))
-        if node.args.get("partition_by"):
-            texts.append("PARTITION BY " + ", ".join(binder.bind(e).sql for e in node.args["partition_by"]))
-        if node.args.get("order") is not None:
-            texts.append(self.order(node.args["order"], binder))
-        spec = node.args.get("spec")
-        if spec is not None:
-            start = _edge(spec.args.get("start"), spec.args.get("start_side"), binder)
-            end = _edge(spec.args.get("end"), spec.args.get("end_side"), binder)
-            texts.append(f"{spec.args['kind'].upper()} BETWEEN {start} AND {end or 'CURRENT ROW'}")
-        return " ".join(texts)
-
     # -- SELECT ----------------------------------------------------------------------------------------------
 
     def _select(self, node: exp.Select, parent: Scope | None) -> Relation:
@@ -206,7 +193,7 @@ class QueryBinder:
         if not node.expressions:
             raise ParseError("Failure parsing the query: SELECT needs a list of columns.")
         if node.args.get("hint") is not None:
-            raise ParseError(f"Hint {node.args['hint'].sql(dialect='dremio')} should be registered")
+            raise ParseError(f"Hint: {node.args['hint'].expressions[0].name} should be registered")
         scope = Scope(parent)
         from_text = sources.bind_from(self, node, scope)
         binder = ExpressionBinder(self, scope)
@@ -217,7 +204,7 @@ class QueryBinder:
         group_text = self._group(node, binder)
         having = node.args.get("having")
         having_text = f" HAVING {binder.boolean(having.this)}" if having is not None else ""
-        windows = ", ".join(f"{quoted(w.name)} AS ({self.window(w, binder)})" for w in _named_windows(node))
+        windows = ", ".join(f"{quoted(w.name)} AS ({window(binder, w)})" for w in _named_windows(node))
         qualify = node.args.get("qualify")
         qualify_text = f" QUALIFY {binder.boolean(qualify.this)}" if qualify is not None else ""
         order = node.args.get("order")
@@ -260,11 +247,6 @@ class QueryBinder:
         if group.args.get("all") or group.args.get("totals"):
             raise ParseError("Failure parsing GROUP BY.")
         texts = [_group_item(e, binder) for e in group.expressions]
-        for name, word in (("rollup", "ROLLUP"), ("cube", "CUBE")):
-            for item in group.args.get(name) or []:
-                texts.append(f"{word} ({', '.join(_group_item(e, binder) for e in item.expressions)})")
-        for item in group.args.get("grouping_sets") or []:
-            texts.append(f"GROUPING SETS ({', '.join(_grouping_set(e, binder) for e in item.expressions)})")
         return " GROUP BY " + ", ".join(texts)
 
     def _values(self, node: exp.Values, parent: Scope | None) -> Relation:
@@ -320,6 +302,8 @@ def _group_item(node: exp.Expr, binder: ExpressionBinder) -> str:
     for kind, word in ((exp.Rollup, "ROLLUP"), (exp.Cube, "CUBE")):
         if isinstance(node, kind):
             return f"{word} ({', '.join(_group_item(e, binder) for e in node.expressions)})"
+    if isinstance(node, exp.GroupingSets):
+        return f"GROUPING SETS ({', '.join(_grouping_set(e, binder) for e in node.expressions)})"
     if isinstance(node, exp.Paren):
         node = node.this
     if isinstance(node, exp.Tuple):
@@ -335,16 +319,9 @@ def _group_item(node: exp.Expr, binder: ExpressionBinder) -> str:
 
 
 def _grouping_set(node: exp.Expr, binder: ExpressionBinder) -> str:
-    if isinstance(node, exp.Tuple):
-        return "(" + ", ".join(binder.bind(e).sql for e in node.expressions) + ")"
+    if isinstance(node, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets):
+        return _group_item(node, binder)
     return f"({_group_item(node, binder)})"
-
-
-def _edge(edge: str | exp.Expr | None, side: str | None, binder: ExpressionBinder) -> str:
-    if edge is None:
-        return ""
-    shown = edge if isinstance(edge, str) else binder.bind(edge).sql
-    return f"{shown} {side}" if side else str(shown)
 
 
 def _star(node: exp.Expr, binder: ExpressionBinder) -> list[tuple[Field, Bound]]:
@@ -361,6 +338,8 @@ def _star(node: exp.Expr, binder: ExpressionBinder) -> list[tuple[Field, Bound]]
     elif not sources:
         raise ValidationError("SELECT * requires a FROM clause")
     found = []
+    if isinstance(node, exp.Star):
+        found = [item for name, item in binder.scope.merged.items() if name not in left_out]
     for source in sources:
         for column in source.columns:
             hidden = column.name.lower() in source.hidden and isinstance(node, exp.Star)

@@ -2,7 +2,7 @@
 
 An entry has a signature of type letters (`kinds.CLASSES`; ``a`` any; ``?`` after a letter: may be left out; ``*`` at
 the end: any number more of the last), a DuckDB template with ``{0} {1} ...`` (``{all}``: all arguments;
-aggregates: ``{d}`` DISTINCT, ``{w}`` ORDER BY, ``{o}`` FILTER and OVER) or a builder,
+aggregates: ``{d}`` DISTINCT, ``{w}`` ORDER BY, ``{i}`` IGNORE NULLS, ``{o}`` FILTER and OVER) or a builder,
 and the type of the result (or a function of the argument types). Overloads are tried in order: first those that fit
 as they are, then those that Dremio reaches by an implicit cast.
 """
@@ -29,7 +29,8 @@ class Bound(NamedTuple):
 
     sql: str
     kind: Kind
-    literal: str | None = None  # the value of a string literal, for functions that need it when planning
+    literal: str | None = None  # the value of a literal, for functions that need it when planning
+    unit: str | None = None  # the single unit that an interval was made with
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,12 @@ def coerced(letter: str, arg: Bound) -> Bound | None:
 
 @dataclass(frozen=True)
 class Clauses:
-    """What surrounds an aggregate call, ready for its template: ``{d}``, ``{w}`` and ``{o}``."""
+    """What surrounds an aggregate call, ready for its template: ``{d}``, ``{w}``, ``{o}`` and ``{i}``."""
 
     distinct: str = ""  # "DISTINCT "
     order: str = ""  # " ORDER BY ..."
     over: str = ""  # " FILTER (...) OVER (...)"
+    nulls: str = ""  # " IGNORE NULLS"
 
 
 PLAIN = Clauses()
@@ -181,7 +183,9 @@ def _apply(
         return overload.builder(Call(name, args, node, binder, clauses))
     assert overload.template is not None
     sqls = [arg.sql for arg in args]
-    sql = overload.template.format(*sqls, all=", ".join(sqls), d=clauses.distinct, w=clauses.order, o=clauses.over)
+    sql = overload.template.format(
+        *sqls, all=", ".join(sqls), d=clauses.distinct, w=clauses.order, o=clauses.over, i=clauses.nulls
+    )
     returns = overload.returns
     kind = returns([arg.kind for arg in args]) if callable(returns) else returns
     return Bound(sql, kind)

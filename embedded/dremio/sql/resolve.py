@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from embedded.dremio.access.control import AccessControl
+from embedded.dremio.access.grants import Grantee
 from embedded.dremio.catalog import Catalog, Entity, Kind
 from embedded.dremio.errors import NotFound, UnsupportedOperation, ValidationError
 from embedded.dremio.sql.dialect import parse_query, path_of
@@ -55,11 +57,18 @@ def not_found(path: tuple[str, ...]) -> ValidationError:
 
 
 class Resolver:
-    """Resolves one query for one user and context."""
+    """Resolves one query for one user and context.
 
-    def __init__(self, catalog: Catalog, user: str) -> None:
+    With access control, `reader` needs SELECT on what is read: the user, and within a view the view's owner.
+    """
+
+    def __init__(
+        self, catalog: Catalog, user: str, access: AccessControl | None = None, reader: Grantee | None = None
+    ) -> None:
         self.catalog = catalog
         self.user = user
+        self.access = access
+        self.reader = reader or Grantee("USER", user)
         self.found = Found()
 
     def resolve(self, query: exp.Query, context: tuple[str, ...]) -> exp.Query:
@@ -67,13 +76,15 @@ class Resolver:
         self._walk(query, context, frozenset(), 0)
         return query
 
-    def dataset(self, path: tuple[str, ...], context: tuple[str, ...]) -> Entity:
-        """The table or view of that name; raises ValidationError."""
+    def dataset(self, path: tuple[str, ...], context: tuple[str, ...], reader: Grantee | None = None) -> Entity:
+        """The table or view of that name; raises ValidationError, PermissionDenied."""
         if path and path[0] == "@home":
             path = (f"@{self.user}", *path[1:])
         entity = lookup(self.catalog, path, [context])
         if entity is None or not entity.is_dataset:
             raise not_found(path)
+        if self.access is not None:
+            self.access.require(reader or self.reader, "SELECT", entity.path)
         self.found.entities[entity.id] = entity
         return entity
 
@@ -96,6 +107,7 @@ class Resolver:
             self._walk(join, context, ctes, depth)
         if not isinstance(table.this, (exp.Identifier, exp.Dot)):
             table.meta["context"] = context
+            table.meta["reader"] = self.reader
             self._walk(table.this, context, ctes, depth)
             return
         path = path_of(table)
@@ -126,12 +138,17 @@ class Resolver:
             raise UnsupportedOperation(f"Time travel on the view [{view.dotted}] is not supported.")
         inner = parse_query(view.body["sql"])
         holder = exp.Subquery(this=inner)
+        reader = self.reader
         try:
+            if self.access is not None:
+                self.reader = self.access.owner(view.path)
             self._walk(holder, tuple(view.body.get("sqlContext") or ()), frozenset(), depth + 1)
         except ValidationError as error:
             raise ValidationError(
                 f"Error while expanding view {view.dotted}. {error.message}", sql=view.body["sql"]
             ) from error
+        finally:
+            self.reader = reader
         alias = table.args.get("alias")
         if alias is None:
             alias = exp.TableAlias(this=exp.to_identifier(path_of(table)[-1], quoted=True))

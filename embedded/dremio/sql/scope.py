@@ -29,7 +29,7 @@ class Relation:
 class Source:
     """One item of FROM: the alias in the emitted text, the names it is known by, its columns.
 
-    `using`: columns (lower case) that a USING or NATURAL join merged away from here.
+    `hidden`: columns (lower case) that a USING or NATURAL join merged with another source's.
     """
 
     alias: str
@@ -40,10 +40,14 @@ class Source:
 
 @dataclass
 class Scope:
-    """The sources of one SELECT, and the scope around it for correlated subqueries."""
+    """The sources of one SELECT, and the scope around it for correlated subqueries.
+
+    `merged`: the columns that USING and NATURAL joins made of two; ``*`` shows them first.
+    """
 
     parent: Scope | None = None
     sources: list[Source] = field(default_factory=list)
+    merged: dict[str, tuple[Field, Bound]] = field(default_factory=dict)
 
     def add(self, path: tuple[str, ...], columns: list[Field]) -> Source:
         """Add a source known by `path` (an alias, or the parts of a table's name); its emitted alias is unique."""
@@ -73,6 +77,8 @@ class Scope:
                     found = _column(source, lowered[length])
                     if found is not None:
                         return found, names[length + 1 :]
+        if lowered[0] in self.merged:
+            return self.merged[lowered[0]][1], names[1:]
         hits = [(s, c) for s in self.sources if lowered[0] not in s.hidden and (c := _column(s, lowered[0]))]
         if len(hits) > 1:
             raise ValidationError(f"Column '{names[0]}' is ambiguous")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import kinds
+from embedded.dremio.sql import casts, kinds
 from embedded.dremio.sql.dialect import path_of
 from embedded.dremio.sql.expressions import ExpressionBinder
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.query import QueryBinder, _renamed
+from embedded.dremio.sql.registry import Bound
 from embedded.dremio.sql.scope import Field, Relation, Scope, Source
 
 _TABLE_ARGS = {"this", "alias", "db", "catalog", "version", "joins", "expressions"}
@@ -39,8 +40,10 @@ def _item(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
 
 
 def _single(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
-    if node.args.get("sample") or node.args.get("pivots"):
-        raise UnsupportedOperation("TABLESAMPLE, PIVOT and UNPIVOT are not supported.")
+    if node.args.get("sample"):
+        raise UnsupportedOperation("TABLESAMPLE is not supported.")
+    if node.args.get("pivots"):
+        return _pivots(queries, node, scope)
     if isinstance(node, exp.Table):
         return _table(queries, node, scope)
     if isinstance(node, exp.Subquery):
@@ -57,6 +60,23 @@ def _single(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
     if isinstance(node, exp.Paren):
         return f"({_item(queries, node.this, scope)})"
     raise UnsupportedOperation(f"[{node.sql(dialect='dremio')[:80]}] is not supported in FROM.")
+
+
+def _pivots(queries: QueryBinder, node: exp.Expr, scope: Scope) -> str:
+    """An item with PIVOT or UNPIVOT behind it."""
+    from embedded.dremio.sql.pivots import pivoted
+
+    inner = node.copy()
+    inner.set("pivots", None)
+    inner.set("joins", None)
+    inside = Scope(scope.parent)
+    text = _single(queries, inner, inside)
+    *earlier, last = node.args["pivots"]
+    for pivot in earlier:
+        relation = pivoted(queries, text, inside, pivot)
+        inside = Scope(scope.parent)
+        text = _aliased(relation, pivot, (_fresh(inside),), inside)
+    return _aliased(pivoted(queries, text, inside, last), last, (_fresh(scope),), scope)
 
 
 def _aliased(relation: Relation, node: exp.Expr, names: tuple[str, ...], scope: Scope) -> str:
@@ -96,7 +116,7 @@ def _table_call(queries: QueryBinder, node: exp.Table, scope: Scope) -> str:
     inner = call.expressions[0]
     if isinstance(inner, exp.Anonymous) and str(inner.this).upper() == "FLATTEN":
         return _unnest(queries, node, inner.expressions, scope, False)
-    relation = queries.tables.table_function(inner, node)
+    relation = queries.tables.table_function(queries, inner, node)
     return _aliased(relation, node, ("EXPR$0",), scope)
 
 
@@ -172,12 +192,10 @@ def _join(queries: QueryBinder, join: exp.Join, scope: Scope) -> str:
     using = [i.name for i in join.args.get("using") or []]
     on = join.args.get("on")
     if method == "NATURAL":
-        left_names = {c.name.lower() for s in before for c in s.columns}
+        left_names = {*scope.merged, *(c.name.lower() for s in before for c in s.columns)}
         using = [c.name for s in added for c in s.columns if c.name.lower() in left_names]
     if using:
-        if side in ("RIGHT", "FULL"):
-            raise UnsupportedOperation(f"{side} JOIN with USING is not supported: write ON.")
-        condition = _using(using, before, added)
+        condition = _using(using, side, before, added, scope)
         return f" {side + ' ' if side else ''}JOIN {right} ON {condition}"
     if on is not None:
         condition = ExpressionBinder(queries, scope).boolean(on)
@@ -193,14 +211,33 @@ def _join(queries: QueryBinder, join: exp.Join, scope: Scope) -> str:
     return f" CROSS JOIN {right}"
 
 
-def _using(names: list[str], before: list[Source], added: list[Source]) -> str:
+def _using(names: list[str], side: str, before: list[Source], added: list[Source], scope: Scope) -> str:
+    """The condition of USING; the columns become one, of the side that has all rows."""
     conditions = []
     for name in names:
-        left = _owner(name, before)
-        right = _owner(name, added)
-        conditions.append(f"{quoted(left.alias)}.{quoted(name)} = {quoted(right.alias)}.{quoted(name)}")
-        right.hidden.add(name.lower())
+        right_source = _owner(name, added)
+        right = _value(right_source, name)
+        merged = scope.merged.get(name.lower())
+        if merged is None:
+            left_source = _owner(name, before)
+            left_source.hidden.add(name.lower())
+            left = _value(left_source, name)
+        else:
+            left = merged[1]
+        right_source.hidden.add(name.lower())
+        kind = kinds.common(left.kind, right.kind)
+        if kind is not None and kind != kinds.NULL:
+            left, right = casts.cast(left, kind), casts.cast(right, kind)
+        conditions.append(f"{left.sql} = {right.sql}")
+        sql = {"RIGHT": right.sql, "FULL": f"coalesce({left.sql}, {right.sql})"}.get(side, left.sql)
+        shown = next(c.name for c in right_source.columns if c.name.lower() == name.lower())
+        scope.merged[name.lower()] = (Field(shown, kind), Bound(sql, kind))
     return " AND ".join(conditions) or "TRUE"
+
+
+def _value(source: Source, name: str) -> Bound:
+    column = next(c for c in source.columns if c.name.lower() == name.lower())
+    return Bound(f"{quoted(source.alias)}.{quoted(column.name)}", column.kind)
 
 
 def _owner(name: str, sources: list[Source]) -> Source:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, kinds
+from embedded.dremio.sql import casts, functions_binary, kinds
 from embedded.dremio.sql.kinds import duckdb_type, text
 from embedded.dremio.sql.registry import Bound
 from embedded.dremio.types import DremioType
@@ -94,11 +94,8 @@ def convert_from(binder: ExpressionBinder, node: exp.Anonymous) -> Bound:
         raise ValidationError("No match found for function signature CONVERT_FROM()")
     encoding = node.expressions[1].name.upper()
     value = binder.bind(node.expressions[0])
-    if encoding in ("UTF8", "UTF-8"):
-        sql = value.sql if value.kind == kinds.VARCHAR else f"decode({value.sql})"
-        return Bound(sql, kinds.VARCHAR)
     if encoding != "JSON":
-        raise UnsupportedOperation(f"CONVERT_FROM(.., '{encoding}') is not supported.")
+        return functions_binary.convert_from(value, encoding)
     if value.literal is None:
         raise UnsupportedOperation("CONVERT_FROM(.., 'JSON') is supported for literals only: use TRY_CONVERT_FROM.")
     try:
@@ -110,26 +107,50 @@ def convert_from(binder: ExpressionBinder, node: exp.Anonymous) -> Bound:
 
 def from_json(sql: str, kind: DremioType) -> Bound:
     """A JSON text as a value of a given type."""
-    structure = text(json.dumps(_structure(kind)))
+    structure = text(json.dumps(structure_of(kind)))
     return Bound(f"from_json({sql}, {structure})", kind)
 
 
-def _structure(kind: DremioType) -> Any:
+def try_from_json(value: Bound, kind: DremioType) -> Bound:
+    """A JSON text as a value of a given type; null when it is no such value. Fields that are missing are null."""
+    structure = text(json.dumps(structure_of(kind)))
+    return Bound(f"TRY(from_json_strict(py_json_completed({value.sql}, {structure}), {structure}))", kind)
+
+
+def convert(binder: ExpressionBinder, node: exp.Anonymous) -> Bound:
+    """``{fn CONVERT(value, TYPE)}``, JDBC's CAST; a type may be written ``SQL_INTEGER``."""
+    if len(node.expressions) != 2 or not isinstance(node.expressions[1], exp.Column | exp.Var):
+        raise ValidationError("No match found for function signature CONVERT()")
+    name = node.expressions[1].name.upper().removeprefix("SQL_")
+    kind = exp.DataType.build({"INTEGER": "INT"}.get(name, name), dialect="dremio")
+    return casts.explicit(binder.bind(node.expressions[0]), casts.target(kind), False)
+
+
+def structure_of(kind: DremioType) -> Any:
+    """A type as DuckDB's JSON functions are told it."""
     if kind.name == "LIST":
-        return [_structure(kind.children[0][1])]
+        return [structure_of(kind.children[0][1])]
     if kind.name == "STRUCT":
-        return {name: _structure(child) for name, child in kind.children}
+        return {name: structure_of(child) for name, child in kind.children}
     return duckdb_type(kind if kind != kinds.NULL else kinds.VARCHAR)
 
 
 def typeof(binder: ExpressionBinder, node: exp.Anonymous) -> Bound:
-    """TYPEOF: Dremio's names of types."""
+    """TYPEOF: the names of Arrow's types; of a null it is NULL."""
     values = _values(binder, node, 1)
     kind = values[0].kind
     if kind is None:
         raise UnsupportedOperation("TYPEOF of this expression is not supported.")
-    return Bound(text(kind.name), kinds.VARCHAR)
+    if kind == kinds.NULL:
+        return Bound("'NULL'", kinds.VARCHAR)
+    name = text(_ARROW_NAMES.get(kind.name, kind.name))
+    return Bound(f"CASE WHEN {values[0].sql} IS NULL THEN 'NULL' ELSE {name} END", kinds.VARCHAR)
 
+
+_ARROW_NAMES = {
+    "INTEGER": "INT", "FLOAT": "FLOAT4", "DOUBLE": "FLOAT8", "BOOLEAN": "BIT", "DATE": "DATEMILLI", "TIME": "TIMEMILLI",
+    "TIMESTAMP": "TIMESTAMPMILLI", "INTERVAL DAY TO SECOND": "INTERVALDAY", "INTERVAL YEAR TO MONTH": "INTERVALYEAR",
+}  # fmt: skip
 
 SPECIAL: dict[str, Callable[[ExpressionBinder, exp.Anonymous], Bound]] = {
     "COALESCE": coalesce,
@@ -139,6 +160,7 @@ SPECIAL: dict[str, Callable[[ExpressionBinder, exp.Anonymous], Bound]] = {
     "GREATEST": extreme,
     "LEAST": extreme,
     "FLATTEN": flatten,
+    "CONVERT": convert,
     "CONVERT_FROM": convert_from,
     "TYPEOF": typeof,
 }

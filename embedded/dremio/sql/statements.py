@@ -80,6 +80,7 @@ class CreateFunction:
     body: str
     replace: bool = False
     if_not_exists: bool = False
+    tabular: bool = False
 
 
 @dataclass
@@ -148,7 +149,7 @@ class CopyInto:
 
 @dataclass
 class Show:
-    what: str  # SCHEMAS | TABLES | VIEWS | CREATE | TBLPROPERTIES
+    what: str  # SCHEMAS | TABLES | VIEWS | FUNCTIONS | CREATE | TBLPROPERTIES
     path: Path = ()
     like: str | None = None
     kind: str = ""
@@ -157,6 +158,7 @@ class Show:
 @dataclass
 class Describe:
     path: Path
+    function: bool = False
 
 
 @dataclass
@@ -178,9 +180,9 @@ def parse(sql: str) -> Any:
     first = words.word()
     if first in ("SELECT", "WITH", "VALUES", "("):
         return Query(sql)
-    from embedded.dremio.sql.statements_alter import PARSERS  # it uses the records of this module
+    from embedded.dremio.sql import statements_access, statements_alter  # they use the records of this module
 
-    parser = _PARSERS.get(first) or PARSERS.get(first)
+    parser = _PARSERS.get(first) or statements_alter.PARSERS.get(first) or statements_access.PARSERS.get(first)
     if parser is None:
         raise words.error("expected a statement")
     return parser(words)
@@ -188,7 +190,13 @@ def parse(sql: str) -> Any:
 
 def _explain(words: Words) -> Explain:
     words.expect("EXPLAIN", "PLAN")
-    for extra in (("WITHOUT", "IMPLEMENTATION"), ("WITH", "IMPLEMENTATION"), ("EXCLUDING", "ATTRIBUTES")):
+    for extra in (
+        ("INCLUDING", "ALL", "ATTRIBUTES"),
+        ("INCLUDING", "ATTRIBUTES"),
+        ("EXCLUDING", "ATTRIBUTES"),
+        ("WITHOUT", "IMPLEMENTATION"),
+        ("WITH", "IMPLEMENTATION"),
+    ):
         words.accept(*extra)
     words.expect("FOR")
     return Explain(words.rest())
@@ -213,9 +221,10 @@ def _create(words: Words) -> Any:
     for word in ("BRANCH", "TAG"):
         if words.accept(word):
             return Refused(f"CREATE {word} needs a versioned (Nessie) source; this server has none.")
-    for word in ("ROLE", "USER"):
-        if words.accept(word):
-            return Refused(f"CREATE {word} is not supported in this edition.", permission=True)
+    if words.word() in ("ROLE", "USER"):
+        from embedded.dremio.sql.statements_access import principal
+
+        return principal(words, "CREATE")
     raise words.error("expected TABLE, VIEW, FUNCTION or FOLDER")
 
 
@@ -232,15 +241,32 @@ def _create_function(words: Words, replace: bool) -> CreateFunction:
     arguments = []
     words.expect("(")
     while not words.accept(")"):
-        arguments.append((words.name(), words.until(",")))
+        arguments.append((words.name(), words.until(",", "DEFAULT")))
+        if words.word() == "DEFAULT":
+            raise words.error("defaults of parameters are not supported")
         words.accept(",")
     words.expect("RETURNS")
-    if words.word() == "TABLE":
-        raise words.error("tabular functions are not supported")
+    tabular = words.word() == "TABLE"
     returns = words.until("RETURN")
+    if tabular:
+        table_columns(returns)
     words.expect("RETURN")
-    body = words.rest()
-    return CreateFunction(path, arguments, returns, body, replace, exists)
+    return CreateFunction(path, arguments, returns, words.rest(), replace, exists, tabular)
+
+
+def table_columns(returns: str) -> list[tuple[str, Target]]:
+    """The columns of ``TABLE (a INT, b VARCHAR)``; raises ParseError."""
+    words = Words(returns)
+    words.expect("TABLE", "(")
+    found = []
+    while True:
+        name = words.name()
+        found.append((name, parse_type(words.until(","), words)))
+        if not words.accept(","):
+            break
+    words.expect(")")
+    words.end()
+    return found
 
 
 def _create_table(words: Words) -> CreateTable:
@@ -378,9 +404,10 @@ def _drop(words: Words) -> Any:
     for word in ("BRANCH", "TAG"):
         if words.accept(word):
             return Refused(f"DROP {word} needs a versioned (Nessie) source; this server has none.")
-    for word in ("ROLE", "USER"):
-        if words.accept(word):
-            return Refused(f"DROP {word} is not supported in this edition.", permission=True)
+    if words.word() in ("ROLE", "USER"):
+        from embedded.dremio.sql.statements_access import principal
+
+        return principal(words, "DROP")
     raise words.error("expected TABLE, VIEW, FOLDER or FUNCTION")
 
 
@@ -404,7 +431,7 @@ def _show(words: Words) -> Show:
     words.expect("SHOW")
     if words.accept("SCHEMAS") or words.accept("DATABASES"):
         return Show("SCHEMAS", like=_like(words))
-    for what in ("TABLES", "VIEWS"):
+    for what in ("TABLES", "VIEWS", "FUNCTIONS"):
         if words.accept(what):
             path = words.path() if words.accept("IN") or words.accept("FROM") else ()
             return Show(what, path, _like(words))
@@ -420,7 +447,7 @@ def _show(words: Words) -> Show:
         path = words.path()
         words.end()
         return Show("TBLPROPERTIES", path)
-    raise words.error("expected SCHEMAS, TABLES, VIEWS, CREATE or TBLPROPERTIES")
+    raise words.error("expected SCHEMAS, TABLES, VIEWS, FUNCTIONS, CREATE or TBLPROPERTIES")
 
 
 def _like(words: Words) -> str | None:
@@ -431,10 +458,11 @@ def _like(words: Words) -> str | None:
 
 def _describe(words: Words) -> Describe:
     words.at += 1
-    words.accept("TABLE")
+    function = words.word() == "FUNCTION" and words.peek(1) is not None and words.word(1) != "."
+    words.accept("FUNCTION" if function else "TABLE")
     path = words.path()
     words.end()
-    return Describe(path)
+    return Describe(path, function)
 
 
 def _use(words: Words) -> Any:
@@ -444,15 +472,6 @@ def _use(words: Words) -> Any:
     path = words.path()
     words.end()
     return Use(path)
-
-
-def _grant(words: Words) -> Refused:
-    word = words.word()
-    tail = words.rest()
-    if " ON " not in f" {' '.join(tail.upper().split())} " and "ROLE" not in tail.upper():
-        words.at = 1
-        raise words.error("expected privileges ON an object")
-    return Refused(f"{word} is not supported in this edition.", permission=True)
 
 
 def _set(words: Words) -> Refused:
@@ -472,8 +491,6 @@ _PARSERS = {
     "DESCRIBE": _describe,
     "DESC": _describe,
     "USE": _use,
-    "GRANT": _grant,
-    "REVOKE": _grant,
     "SET": _set,
     "RESET": _set,
 }

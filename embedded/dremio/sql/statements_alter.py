@@ -17,12 +17,15 @@ from embedded.dremio.sql.statements import (
     parse_type,
     partitions,
 )
+from embedded.dremio.sql.statements_access import principal
 from embedded.dremio.sql.words import Words
 
 
 def _alter(words: Words) -> Any:
     words.expect("ALTER")
     kind = words.word()
+    if kind == "USER":
+        return principal(words, "ALTER")
     if kind not in ("TABLE", "VIEW", "VDS", "PDS", "DATASET"):
         return Refused(f"ALTER {kind} is not supported.")
     words.at += 1
@@ -48,6 +51,9 @@ def _alter_dataset(words: Words, path: tuple[str, ...]) -> Any:
     if words.accept("CREATE"):
         return _create_reflection(words, path)
     if words.accept("DROP"):
+        if words.accept("PRIMARY", "KEY"):
+            words.end()
+            return AlterTable(path, "DROP PRIMARY KEY")
         if words.accept("REFLECTION"):
             name = words.name()
             words.end()
@@ -101,7 +107,7 @@ def _alter_set(words: Words, path: tuple[str, ...]) -> AlterTable:
     return AlterTable(path, "DEFAULT REFLECTION", flag=flag)
 
 
-def _alter_columns(words: Words, path: tuple[str, ...]) -> AlterTable:
+def _alter_columns(words: Words, path: tuple[str, ...]) -> Any:
     if words.accept("ADD", "COLUMNS"):
         words.expect("(")
         columns = []
@@ -113,8 +119,16 @@ def _alter_columns(words: Words, path: tuple[str, ...]) -> AlterTable:
         words.expect(")")
         words.end()
         return AlterTable(path, "ADD COLUMNS", columns=columns)
+    if words.accept("ADD", "PRIMARY", "KEY"):
+        names = words.names()
+        words.end()
+        return AlterTable(path, "ADD PRIMARY KEY", names=names)
+    if words.accept("LOCALSORT", "BY"):
+        names = words.names()
+        words.end()
+        return AlterTable(path, "LOCALSORT BY", names=names)
     if words.accept("ADD", "PARTITION", "FIELD"):
-        raise words.error("ADD PARTITION FIELD is not supported")
+        return Refused("ADD PARTITION FIELD is not supported.")
     for word in ("ALTER", "CHANGE", "MODIFY"):
         if words.accept(word):
             words.accept("COLUMN")
@@ -125,7 +139,7 @@ def _alter_columns(words: Words, path: tuple[str, ...]) -> AlterTable:
             words.accept("NULL")
             words.end()
             return AlterTable(path, "CHANGE COLUMN", name=name, new_name=new_name, kind=kind)
-    raise words.error("expected ADD COLUMNS, DROP COLUMN, ALTER COLUMN, SET or REFRESH METADATA")
+    raise words.error("expected ADD COLUMNS, DROP COLUMN, ALTER COLUMN, a key, LOCALSORT BY, SET or REFRESH METADATA")
 
 
 def _create_reflection(words: Words, path: tuple[str, ...]) -> Any:
@@ -283,6 +297,10 @@ def _copy_options(words: Words) -> dict[str, Any]:
                 items.append(words.text())
             words.expect(")")
             found[name] = items
+        elif words.word().isdigit():
+            found[name] = str(words.number())
+        elif words.word() in (",", ")"):  # EMPTY_AS_NULL and TRIM_SPACE may stand alone
+            found[name] = "true"
         else:
             found[name] = words.text()
         words.accept(",")

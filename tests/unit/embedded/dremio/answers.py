@@ -21,14 +21,18 @@ class NoTables:
     """A binder's window on nothing: queries over VALUES and literals only."""
 
     user = "ann"
+    roles = frozenset({"public", "analyst"})
+
+    def __init__(self) -> None:
+        self.personal: set[str] = set()
 
     def relation(self, table: exp.Table) -> Relation:
         raise ValidationError(f"Object '{table.name}' not found")
 
-    def table_function(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+    def table_function(self, queries: QueryBinder, call: exp.Anonymous, table: exp.Table) -> Relation:
         raise ValidationError("no table functions")
 
-    def user_function(self, binder: Any, node: exp.Anonymous) -> Bound | None:
+    def user_function(self, binder: Any, node: exp.Anonymous, path: tuple[str, ...] = ()) -> Bound | None:
         return None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from embedded.dremio.errors import DremioError, FunctionError, UnsupportedOperation, ValidationError
+from embedded.dremio.errors import DremioError, FunctionError, ParseError, UnsupportedOperation, ValidationError
 from embedded.dremio.sql.registry import FUNCTIONS
 from embedded.dremio.sql.special import SPECIAL
 from tests.unit.embedded.dremio.answers import Answers
@@ -50,6 +51,36 @@ MEANINGS = [
     ("ROUND(CAST('999999999999999999.5567' AS DECIMAL(28, 5)))", Decimal("1000000000000000000")),
     ("'2' = 2", True),
     ("DATE '2020-01-01' = '2020-01-01'", True),
+    ("LOG(EXP(1))", 1.0),
+    ("SHIFTLEFT(1, 35)", 8),
+    ("SHIFTLEFT(-3, 2)", -12),
+    ("SHIFTLEFT(CAST(1 AS BIGINT), 63)", -(2**63)),
+    ("SHIFTRIGHT(-8, 33)", -4),
+    ("CAST('2020-01-01 10:00:00.123456' AS TIMESTAMP)", datetime.datetime(2020, 1, 1, 10, 0, 0, 123000)),
+    ("CAST('10:00:00.1239' AS TIME)", datetime.time(10, 0, 0, 123000)),
+    ("CAST(TIMESTAMP '1970-01-01 00:00:01.5' AS BIGINT)", 1500),
+    ("CONVERT_TIMEZONE('PST', '+02:00', '2021-04-01 15:27:32')", datetime.datetime(2021, 4, 2, 1, 27, 32)),
+    ("CONVERT_TIMEZONE('EDT', TIMESTAMP '2021-01-01 15:27:32')", datetime.datetime(2021, 1, 1, 11, 27, 32)),
+    ("DATE_TRUNC('MILLENNIUM', DATE '2000-12-31')", datetime.date(1001, 1, 1)),
+    ("EXTRACT(EPOCH FROM TIMESTAMP '1969-12-31 23:59:59.500')", 0),
+    ("EXTRACT(QUARTER FROM INTERVAL '1' DAY)", 1),
+    ("EXTRACT(EPOCH FROM INTERVAL '1' DAY)", 86400),
+    ("CAST(INTERVAL '5' HOUR AS INTEGER)", 5),
+    ("CAST(INTERVAL '1' YEAR - INTERVAL '2' YEAR AS INTEGER)", -1),
+    ("CAST(DATE '2020-01-05' - DATE '2020-01-01' AS INTEGER)", 4),
+    ("CAST(CAST('P25DT-25H2778.608S' AS INTERVAL SECOND) AS VARCHAR)", "23 days 23:46:18.608"),
+    ("CAST(CAST('P1Y2M' AS INTERVAL MONTH) AS VARCHAR)", "1 year 2 months "),
+    ("CAST(INTERVAL '1' DAY * 2.5 AS VARCHAR)", "2 days 12:0:0.0"),
+    ("CAST(INTERVAL '7' MONTH / 2 AS VARCHAR)", "0 years 3 months "),
+    ("TO_TIMESTAMP('2020-01-01T10:00:00+02:00', 'YYYY-MM-DD\"T\"HH24:MI:SSTZO')", datetime.datetime(2020, 1, 1, 8)),
+    ("'Spark' NOT LIKE ANY ('_park', '_mart')", True),
+    ("'a%' LIKE ALL ('a!%', '%!%') ESCAPE '!'", True),
+    ("(TIME '02:55:00', INTERVAL '1' HOUR) OVERLAPS (TIME '03:30:00', INTERVAL '2' HOUR)", True),
+    ("(DATE '2020-01-01', DATE '2020-01-05') OVERLAPS (DATE '2020-01-06', INTERVAL '1' DAY)", False),
+    ("(CAST(NULL AS DATE), DATE '2020-01-01') OVERLAPS (DATE '2020-01-01', DATE '2020-01-02')", None),
+    ("TRY_CONVERT_FROM('[\"a\"]' AS VARCHAR ARRAY)", ["a"]),
+    ('TRY_CONVERT_FROM(\'{"a": 1, "b": 2}\' AS ROW(a INT, c VARCHAR))', {"a": 1, "c": None}),
+    ("TRY_CONVERT_FROM('[1]' AS ROW(a INT))", None),
 ]
 
 
@@ -83,6 +114,8 @@ def test_type(answers: Answers, expression: str, expected: str) -> None:
 
 
 REFUSED: list[tuple[str, type[DremioError]]] = [
+    ("SELECT /*+ BADHINT */ 1", ParseError),
+    ("SELECT /*+ BADHINT(a) */ 1", ParseError),
     ("SELECT read_csv('/etc/passwd')", ValidationError),
     ("SELECT * FROM read_text('/etc/passwd')", ValidationError),
     ("SELECT * FROM '/etc/passwd'", ValidationError),
@@ -99,6 +132,14 @@ REFUSED: list[tuple[str, type[DremioError]]] = [
     ("SELECT a + 1 AS a, COUNT(*) FROM (VALUES (1)) t(a) GROUP BY a", UnsupportedOperation),
     ("SELECT TO_CHAR(DATE '2020-01-01', n) FROM (VALUES ('YYYY')) t(n)", UnsupportedOperation),
     ("SELECT RANK()", ValidationError),
+    ("SELECT CAST(DATE '2020-01-01' AS BIGINT)", ValidationError),
+    ("SELECT SUM(x) IGNORE NULLS OVER () FROM (VALUES (1)) t(x)", ValidationError),
+    ("SELECT 1 BETWEEN SYMMETRIC 3 AND 1", UnsupportedOperation),
+    ("SELECT TO_CHAR(DATE '2020-01-01', 'YYYY_MM')", FunctionError),
+    ("SELECT TO_DATE('20', 'CC')", UnsupportedOperation),
+    ("SELECT CONVERT_TO('x', 'INT_HADOOPV')", UnsupportedOperation),
+    ("SELECT EXTRACT(WEEK FROM INTERVAL '1' DAY)", ValidationError),
+    ("SELECT MASK(DATE '2020-01-01')", UnsupportedOperation),
     ("SELECT CONVERT_TIMEZONE('abc', CURRENT_TIMESTAMP)", FunctionError),
 ]
 
@@ -112,11 +153,54 @@ def test_refused(answers: Answers, sql: str, error: type[DremioError]) -> None:
 QUERIES = [
     ("SELECT n AS m, -n AS n FROM (VALUES (1), (2)) AS t(n) ORDER BY n", [(2, -2), (1, -1)]),
     ("SELECT * FROM (VALUES (1)) a(x) JOIN (VALUES (1, 2)) b(x, y) USING (x)", [(1, 2)]),
+    (
+        "SELECT *, a.x, b.x FROM (VALUES ('p', 1)) a(y, x) FULL JOIN (VALUES (2, 'q')) b(x, z) USING (x) ORDER BY x",
+        [(1, "p", None, 1, None), (2, None, "q", None, 2)],
+    ),
+    ("SELECT * FROM (VALUES (1)) a(x) RIGHT JOIN (VALUES (1), (2)) b(x) USING (x) ORDER BY x", [(1,), (2,)]),
+    (
+        "SELECT * FROM (VALUES ('p', 1)) a(y, x) JOIN (VALUES (1, 'q')) b(x, z) USING (x)"
+        " NATURAL JOIN (VALUES (1, 'r')) c(x, w)",
+        [(1, "p", "q", "r")],
+    ),
     ("SELECT a.*, b.* FROM (VALUES (1)) a(x) CROSS JOIN (VALUES (2)) b(x)", [(1, 2)]),
     ("WITH a AS (SELECT 1 AS x), b AS (SELECT x + 1 AS x FROM a) SELECT a.x, b.x FROM a, b", [(1, 2)]),
     ("SELECT x FROM (VALUES (1), (NULL), (2)) t(x) ORDER BY x DESC", [(2,), (1,), (None,)]),
     ("SELECT t.x FROM (VALUES (1), (2)) t(x) WHERE EXISTS (SELECT 1 FROM (VALUES (2)) u(x) WHERE u.x = t.x)", [(2,)]),
     ("SELECT CAST(1 AS INT) UNION ALL SELECT 'a'", [("1",), ("a",)]),
+    ("SELECT * FROM (VALUES (1), (2)) MINUS SELECT 2", [(1,)]),
+    (
+        "SELECT a, b, SUM(a) FROM (VALUES (1, 2), (2, 3)) t(a, b)"
+        " GROUP BY GROUPING SETS ((a), (a, b), ()) ORDER BY 1, 2",
+        [(1, 2, 1), (1, None, 1), (2, 3, 2), (2, None, 2), (None, None, 3)],
+    ),
+    (
+        "SELECT a, b, GROUPING_ID(a, b) FROM (VALUES (1, 2)) t(a, b) GROUP BY GROUPING SETS (a, ROLLUP (b)) ORDER BY 3",
+        [(1, None, 1), (None, 2, 2), (None, None, 3)],
+    ),
+    (
+        "SELECT * FROM (VALUES ('a', 1, 10), ('a', 2, 20), ('b', 1, 5)) t(g, y, x)"
+        " PIVOT (SUM(x) AS s, COUNT(*) AS c FOR y IN (1 AS one, 2 AS two)) ORDER BY g",
+        [("a", 10, 1, 20, 1), ("b", 5, 1, None, 0)],
+    ),
+    (
+        "SELECT v.g, v.q FROM (VALUES ('a', 'p', 1), ('b', 'q', 2)) t(g, y, x)"
+        " PIVOT (MAX(x) FOR y IN ('p', 'q' AS q)) AS v ORDER BY 1",
+        [("a", None), ("b", 2)],
+    ),
+    (
+        "SELECT * FROM (VALUES ('a', 1, 1, 10)) t(g, y, z, x) PIVOT (SUM(x) FOR (y, z) IN ((1, 1) AS u, (2, 2) AS v))",
+        [("a", 10, None)],
+    ),
+    (
+        "SELECT * FROM (VALUES (1, 10, NULL), (2, 20, 30)) t(id, a, b) UNPIVOT (v FOR n IN (a, b)) ORDER BY 1, 2",
+        [(1, "a", 10), (2, "a", 20), (2, "b", 30)],
+    ),
+    (
+        "SELECT * FROM (VALUES (1, 10, NULL)) t(id, a, b)"
+        " UNPIVOT INCLUDE NULLS (v FOR n IN (a AS 'x', b AS 'y')) ORDER BY 2",
+        [(1, "x", 10), (1, "y", None)],
+    ),
     ("SELECT n + 1 AS k, COUNT(*) FROM (VALUES (1), (1)) t(n) GROUP BY k HAVING COUNT(*) > 1", [(2, 2)]),
 ]
 

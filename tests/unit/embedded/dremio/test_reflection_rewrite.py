@@ -134,6 +134,11 @@ ROLLED_UP = [
         ' GROUP BY ROLLUP ("orders"."status")',
     ),
     (
+        "SELECT status, SUM(amount) FROM lake.orders GROUP BY GROUPING SETS ((status), ())",
+        'SELECT "orders"."status" AS "status", SUM("orders"."SUM$amount") FROM "orders"'
+        ' GROUP BY GROUPING SETS (("orders"."status"), ())',
+    ),
+    (
         "SELECT CAST(placed_at AS DATE) AS d, COUNT(amount) FROM lake.orders GROUP BY CAST(placed_at AS DATE)",
         'SELECT "orders"."placed_at" AS d, COALESCE(SUM("orders"."COUNT$amount"), 0) FROM "orders"'
         ' GROUP BY "orders"."placed_at"',

@@ -64,6 +64,10 @@ def test_aggregate_reflection() -> None:
         ("alter vds v set enable_default_reflection = True", "DEFAULT REFLECTION"),
         ("ALTER DATASET t DISABLE AGGREGATE ACCELERATION", "ACCELERATION"),
         ("ALTER TABLE t SET TBLPROPERTIES ('a' = 'b')", "SET TBLPROPERTIES"),
+        ("ALTER TABLE t ADD PRIMARY KEY (a, b)", "ADD PRIMARY KEY"),
+        ("ALTER TABLE t DROP PRIMARY KEY", "DROP PRIMARY KEY"),
+        ("ALTER TABLE t DROP COLUMN primary_one", "DROP COLUMN"),
+        ("ALTER TABLE t LOCALSORT BY (a)", "LOCALSORT BY"),
     ],
 )
 def test_alter(sql: str, action: str) -> None:
