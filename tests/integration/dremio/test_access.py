@@ -12,7 +12,7 @@ import pytest
 
 from embedded.settings import load
 from embedded.stack import postgres, services
-from embedded.stack.processes import start, stop
+from embedded.stack.processes import start, stop_all
 from tests.integration.dremio.conftest import Rest
 
 LAKE = "lake"
@@ -38,8 +38,7 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
             _lake(rest, home / "lake")
             yield rest
         finally:
-            for service in reversed(running):
-                stop(settings.home, service)
+            stop_all(settings.home)
 
 
 def _lake(rest: Rest, folder: Path) -> None:
