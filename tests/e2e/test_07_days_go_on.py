@@ -53,7 +53,10 @@ def dbt(reach: dict[str, str], folder: Path, *arguments: str) -> None:
 def test_merged_day_by_day_equals_built_from_nothing(
     reach: dict[str, str], airflow: Airflow, dremio: Dremio, first_run: FirstRun, tmp_path: Path
 ) -> None:
-    """Each of two days goes to another slot, so that each slot has missed one; an item is moved between orders."""
+    """Each of two days goes to another slot, so that each slot has missed one; an item is moved between orders.
+
+    The views of `gold` leave a slot's technical columns out, so the columns are those of the views.
+    """
     before = dremio.snapshot()
     for _ in range(2):
         day = add_a_day(reach)
@@ -73,8 +76,11 @@ def test_merged_day_by_day_equals_built_from_nothing(
 
     idle = "b" if live_slot(reach) == "a" else "a"
     dbt(reach, tmp_path, "run", "--full-refresh", "--vars", json.dumps({"slot": idle}))
-    built = {view: dremio.digest(f'datalake.gold.slot_{idle}."{view}"') for view in merged}
-    assert built == merged
+    for view in merged:
+        columns = ", ".join(f'"{name}"' for name in dremio.query(f'SELECT * FROM gold."{view}" LIMIT 0').column_names)
+        shown = sorted(map(repr, dremio.rows(f'SELECT {columns} FROM gold."{view}"')))
+        built = sorted(map(repr, dremio.rows(f'SELECT {columns} FROM datalake.gold.slot_{idle}."{view}"')))
+        assert [pair for pair in zip(shown, built, strict=True) if pair[0] != pair[1]][:3] == [], view
 
 
 @pytest.mark.chaos
