@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -58,6 +59,7 @@ def _stop(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Start, serve until told to stop, stop."""
+    faulthandler.enable()  # a crash of native code leaves the threads' stacks in the log
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)

@@ -27,7 +27,11 @@ _SETTINGS = (
     "SET GLOBAL preserve_insertion_order = true",
     "SET GLOBAL default_null_order = 'NULLS_LAST'",
     "SET GLOBAL ducklake_default_data_inlining_row_limit = 0",  # or small tables would live in PostgreSQL
-    "SET GLOBAL pg_connection_cache = true",
+    # a statement holds a connection from its begin to its end; cached for a thread, others would wait for it in vain
+    "SET GLOBAL pg_pool_max_connections = 32",
+    "SET GLOBAL pg_pool_enable_thread_local_cache = false",
+    "SET GLOBAL pg_pool_enable_reaper_thread = true",
+    "SET GLOBAL pg_pool_idle_timeout_millis = 60000",
     "SET GLOBAL http_keep_alive = true",
     "SET GLOBAL parquet_metadata_cache = true",
 )
