@@ -52,6 +52,7 @@ class Supervisor:
         self._wake: dict[int, threading.Event] = {}
         self._closing = threading.Event()
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
 
     def warm_up(self) -> None:
         """Start the fork server in the background, so that the first job hardly waits for its imports."""
@@ -77,16 +78,16 @@ class Supervisor:
 
     def cancel(self, job_id: int) -> bool:
         """Cancel a job and wait until its worker has ended; False if the job was finished already."""
-        cancelled = self._jobs.set_status(job_id, "cancelled")
+        with self._starting:
+            cancelled = self._jobs.set_status(job_id, "cancelled")
         with self._lock:
             process, wake = self._processes.get(job_id), self._wake.get(job_id)
         if cancelled and wake is not None:
             wake.set()
         if cancelled and process is not None:
             _stop(process)
-            reason = SyncFailure("The job was cancelled.", origin="platform", kind="config_error")
             for attempt in self._jobs.attempts(job_id):
-                self._jobs.end_attempt(job_id, attempt["number"], reason, _now_ms())
+                self._jobs.end_attempt(job_id, attempt["number"], _cancelled(), _now_ms())
         return cancelled
 
     def discover(
@@ -157,14 +158,15 @@ class Supervisor:
             args=(self._database_url, job_id, number, self._scratch),
             name=f"airbyte-job-{job_id}-{number}",
         )
-        process.start()
-        with self._lock:
-            self._processes[job_id] = process
-        try:
-            # A cancellation may have come between the job's row and this process.
+        with self._starting:  # a cancellation has come before, or finds the process
             job = self._persist(lambda: self._jobs.get(job_id))
             if job is None or job["status"] in TERMINAL:
-                _stop(process)
+                self._persist(lambda: self._jobs.end_attempt(job_id, number, _cancelled(), _now_ms()))
+                return
+            process.start()
+            with self._lock:
+                self._processes[job_id] = process
+        try:
             process.join(seconds)
             if process.is_alive():
                 _stop(process)
@@ -222,6 +224,10 @@ def _stop(process: BaseProcess) -> None:
         if process.is_alive():
             process.kill()
             process.join()
+
+
+def _cancelled() -> SyncFailure:
+    return SyncFailure("The job was cancelled.", origin="platform", kind="config_error")
 
 
 def _ending(exit_code: int | None) -> str:

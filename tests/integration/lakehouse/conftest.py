@@ -3,14 +3,10 @@ and a database schema of their own for run records, leases and the release journ
 """
 
 import json
-import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-integration-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 import psycopg2
 import pytest

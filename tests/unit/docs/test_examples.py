@@ -2,13 +2,9 @@
 
 import ast
 import importlib
-import os
 import pkgutil
-import tempfile
 from pathlib import Path
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag

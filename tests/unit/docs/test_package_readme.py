@@ -1,12 +1,8 @@
 """The DAGs in the package's README can be copied: each is one, and every operator is in one of them."""
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag

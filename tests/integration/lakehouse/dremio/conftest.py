@@ -5,15 +5,12 @@ Everything made here is removed again; the pipeline's own data is neither read n
 
 import io
 import json
-import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-integration-"))
 
 import boto3
 import psycopg2

@@ -5,9 +5,7 @@ the tests need no pipeline run. Everything made here is removed again.
 """
 
 import json
-import os
 import re
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-integration-"))
 
 import httpx
 import pytest

@@ -1,13 +1,9 @@
 """A small Airbyte behind httpx, and task contexts that use it. No socket is opened."""
 
 import json
-import os
-import tempfile
 from types import SimpleNamespace
 from urllib.parse import parse_qs
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 import httpx
 import pytest

@@ -1,14 +1,10 @@
 """A scripted Dremio behind httpx, and hooks and task contexts that use it. No socket is opened."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 import httpx
 import pytest

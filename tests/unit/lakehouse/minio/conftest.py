@@ -1,12 +1,8 @@
 """An object store in memory, landing files, and what the publisher keeps in PostgreSQL kept in memory. No sockets."""
 
 import hashlib
-import os
-import tempfile
 from datetime import UTC, datetime
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
