@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
-
 import psycopg2
 import pytest
 

@@ -5,7 +5,6 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import BaseOperator

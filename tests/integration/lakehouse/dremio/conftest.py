@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-
 import boto3
 import psycopg2
 import pyarrow as pa

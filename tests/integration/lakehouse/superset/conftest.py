@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-
 import httpx
 import pytest
 

@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 from urllib.parse import parse_qs
 
-
 import httpx
 import pytest
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-
 import httpx
 import pytest
 from airflow.sdk import Connection

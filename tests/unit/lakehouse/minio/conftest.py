@@ -3,7 +3,6 @@
 import hashlib
 from datetime import UTC, datetime
 
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
