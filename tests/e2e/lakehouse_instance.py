@@ -34,6 +34,7 @@ GROUPS = [
 ]
 WAITS = "extract.wait_for_turn"
 FINISHED = {"success", "failed"}
+AT_WORK = {"queued", "running", "deferred"}
 RUN_SECONDS = 420
 # a figure beside the row count by which a reader would notice that something unreleased is shown
 FIGURES = {
@@ -104,16 +105,24 @@ class Airflow:
         states = {name: task["state"] for name, task in self.tasks(run_id).items() if task["state"] != "success"}
         raise AssertionError(f"run {run_id} did not end within {seconds} s; not green: {states}")
 
-    def wait_for_group(self, run_id: str, group: str, states: set[str], seconds: float = RUN_SECONDS) -> None:
-        """Waits until some task of the group that does its work is in one of `states`."""
+    def reach_group(self, run_id: str, group: str, seconds: float = RUN_SECONDS) -> None:
+        """Waits until the group is at work; what fails on the way there is cleared, as a person would."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            tasks = self.tasks(run_id, group)
-            if any(task["state"] in states for name, task in tasks.items() if name != WAITS):
+            if any(task["state"] in AT_WORK for name, task in self.tasks(run_id, group).items() if name != WAITS):
                 return
-            assert self.run(run_id)["state"] not in FINISHED, f"the run ended before {group} was in {states}"
-            time.sleep(0.1)
-        raise AssertionError(f"no task of {group} was in {states} within {seconds} s")
+            state = self.run(run_id)["state"]
+            assert state != "success", f"the run ended, and {group} was never seen at work"
+            if state == "failed":
+                self.clear_failed(run_id)
+            time.sleep(0.05)
+        raise AssertionError(f"{group} was not at work within {seconds} s")
+
+    def finish(self, run_id: str) -> None:
+        """Waits for the run's success; if it failed it is cleared, once."""
+        if self.wait(run_id) == "failed":
+            self.clear_failed(run_id)
+            assert self.wait(run_id) == "success"
 
     def clear_failed(self, run_id: str) -> None:
         """What a person does after a repair: the failed tasks and those that waited for them, once more."""
