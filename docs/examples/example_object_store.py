@@ -1,8 +1,8 @@
 """The object store: wait for objects, see what lies where, hand out links.
 
 One task writes a small batch of objects. A sensor waits for one of them by a pattern, another until the batch has
-come to rest; then the storage is reported, and links are made by which a person without keys can download the batch
-for ten minutes.
+come to rest; then the storage is reported, links are made by which a person without keys can download the batch for
+ten minutes, and batches older than thirty days are removed (the newest stays).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from airflow.sdk import DAG
 from lakehouse.dremio.operators.catalog import DremioApplyOperator
 from lakehouse.minio.operators import BucketApplyOperator
 from lakehouse.minio.report_operators import DownloadLinksOperator, StorageReportOperator
+from lakehouse.minio.retention import RetentionOperator
 from lakehouse.minio.sensors import ObjectSensor, PrefixSensor
 from lakehouse.transfers.dremio_to_minio import DremioToMinioOperator
 
@@ -51,4 +52,5 @@ with DAG(
     links = DownloadLinksOperator(
         task_id="links", bucket="datalake", prefix="{{ ti.xcom_pull('export')['folder'] }}", seconds=600
     )
-    buckets >> lake >> export >> [first, at_rest] >> storage >> links
+    retention = RetentionOperator(task_id="retention", bucket="datalake", keep_days={"examples/exports/days/": 30})
+    buckets >> lake >> export >> [first, at_rest] >> storage >> links >> retention

@@ -16,6 +16,7 @@ from lakehouse.transfers.batches import MANIFEST, Manifest, Part, commit, folder
 from lakehouse.transfers.exceptions import TransferError
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from lakehouse.dremio.hook import DremioHook
@@ -153,6 +154,16 @@ class DremioToMinioOperator(BaseOperator):
         if self._cursor is not None:
             with suppress(Exception):  # best effort: the query may have ended
                 self._cursor.adbc_cancel()
+
+    def get_openlineage_facets_on_start(self) -> "OperatorLineage | None":
+        """The query's tables come in, the objects of the prefix go out."""
+        from airflow.providers.common.compat.openlineage.facet import Dataset
+
+        from lakehouse.dremio.hook import DremioHook
+        from lakehouse.dremio.lineage import lineage
+
+        objects = Dataset(namespace=f"s3://{self.bucket}", name=self.prefix.strip("/"))
+        return lineage(DremioHook(self.dremio_conn_id).settings, [self.sql], outputs=[objects])
 
     def _export(
         self,

@@ -12,6 +12,7 @@ from lakehouse.transfers.batches import folder, read_manifest
 from lakehouse.transfers.exceptions import TransferError
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from lakehouse.minio.hook import ObjectStoreHook
@@ -122,6 +123,16 @@ class MinioToDremioOperator(DremioSqlOperator):
         progress = self._woken(event)
         self._run(context, self._statements(progress.carried), progress)
         return self._finish(progress.carried)
+
+    def _lineage(self) -> "OperatorLineage | None":
+        """The objects of the prefix as they come in, the table as what is written; staging is the task's own."""
+        from airflow.providers.common.compat.openlineage.facet import Dataset
+
+        from lakehouse.dremio.lineage import lineage, namespace
+
+        objects = Dataset(namespace=f"s3://{self.bucket}", name=self.prefix.strip("/"))
+        table = Dataset(namespace=namespace(self.hook.settings), name=self.table)
+        return lineage(self.hook.settings, [], self._last_job, [objects], [table])
 
     # --- steps -----------------------------------------------------------------------------------
 

@@ -83,3 +83,37 @@ def test_it_runs_twice(file, airflow, reach):
     assert done.returncode == 0 and "RAN" in done.stdout, done.stdout[-8000:] + done.stderr[-4000:]
     for name in ("DREMIO_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
         assert reach[name] not in done.stdout + done.stderr, f"{name} is in the log"
+
+
+@pytest.mark.usefixtures("own_database")
+def test_openlineage_is_told_the_tables_and_the_objects(airflow, reach, tmp_path):
+    events = tmp_path / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(events), "append": True}
+    environment = airflow | {
+        "LAKEHOUSE_DB_URL": os.environ["LAKEHOUSE_DB_URL"],
+        "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(EXAMPLES / "example_transfers.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
+    text = events.read_text()
+    complete = {
+        event["job"]["name"]: event for event in map(json.loads, text.splitlines()) if event["eventType"] == "COMPLETE"
+    }
+    dremio = f"dremio://{urlsplit(reach['DREMIO_URL']).netloc}"
+    table, load = complete["example_transfers.table"], complete["example_transfers.load"]
+    assert [(each["namespace"], each["name"]) for each in table["outputs"]] == [(dremio, "examples.transfers.orders")]
+    assert "CREATE TABLE IF NOT EXISTS examples.transfers.orders" in table["job"]["facets"]["sql"]["query"]
+    assert table["run"]["facets"]["externalQuery"]["source"] == dremio
+    assert [(each["namespace"], each["name"]) for each in load["inputs"]] == [
+        ("s3://datalake", "examples/exports/orders")
+    ]
+    assert [each["name"] for each in load["outputs"]] == ["examples.transfers.orders"]
+    for name in ("DREMIO_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
+        assert reach[name] not in text, f"{name} is in the events"

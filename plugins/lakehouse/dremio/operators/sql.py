@@ -23,6 +23,7 @@ from lakehouse.dremio.jobs import Job, task_tags, with_comment
 from lakehouse.dremio.links import DremioJobLink
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from lakehouse.dremio.hook import DremioHook
@@ -49,7 +50,8 @@ class DremioSqlOperator(BaseOperator):
     The task submits a statement, watches its job for 5 seconds and then defers, so no worker slot is held.
     It is durable: the job's id is kept across retries, so a task whose worker died adopts the job that it
     had started. After a statement that failed, a retry starts again with the first statement. Killing the
-    task cancels the job. Each statement carries a comment naming DAG, task, run and try.
+    task cancels the job. Each statement carries a comment naming DAG, task, run and try. OpenLineage is told the
+    tables, the statements and the job (`lakehouse.dremio.lineage`).
 
     Example::
 
@@ -107,6 +109,7 @@ class DremioSqlOperator(BaseOperator):
         self.timeout = timeout
         self.deferrable = deferrable
         self._running_job: str | None = None
+        self._last_job: str | None = None
 
     @cached_property
     def hook(self) -> "DremioHook":
@@ -136,6 +139,19 @@ class DremioSqlOperator(BaseOperator):
         """Cancel the running job."""
         if self._running_job:
             self.hook.cancel_job(self._running_job)
+
+    def get_openlineage_facets_on_start(self) -> "OperatorLineage | None":
+        """The tables and the text of the statements."""
+        return self._lineage()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> "OperatorLineage | None":
+        """The same, and the last statement's job; after a failure too."""
+        return self._lineage()
+
+    def _lineage(self) -> "OperatorLineage | None":
+        from lakehouse.dremio.lineage import lineage
+
+        return lineage(self.hook.settings, split_statements(self.sql), self._last_job)
 
     def _woken(self, event: Any) -> _Progress:
         if not isinstance(event, dict) or not event.get("state"):
@@ -171,7 +187,7 @@ class DremioSqlOperator(BaseOperator):
             progress.job_id = self.hook.submit_sql(tagged, idempotent=self.idempotent)
             progress.deadline = time.time() + self.timeout if self.timeout else None
             self._store(context, progress)
-        self._running_job = progress.job_id
+        self._running_job = self._last_job = progress.job_id
         context["ti"].xcom_push(key=DremioJobLink().xcom_key, value=self.hook.settings.job_link(progress.job_id))
         try:
             job = self._wait(progress.job_id, progress)

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.report_operators import DownloadLinksOperator, StorageReportOperator
+from lakehouse.minio.retention import RetentionOperator
 from lakehouse.minio.sensors import ObjectSensor, PrefixSensor
 from lakehouse.ops import waiting
 
@@ -86,3 +87,21 @@ def test_a_link_downloads_without_keys_and_only_its_object(put, corner):
     assert (answer.status_code, answer.content) == (200, b"id\n1\n")
     put("other.csv", b"secret")
     assert httpx.get(link["url"].replace("mart.csv", "other.csv")).status_code == 403
+
+
+def test_retention_removes_what_a_dry_run_has_named(put, corner):
+    for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
+        for name in ("_manifest.json", "part-1.csv"):
+            put(f"batch={day}/{name}", b"x")
+
+    def run(dry_run):
+        return RetentionOperator(
+            task_id="it", bucket=BUCKET, keep_days={f"{corner}/": 30}, keep_newest=2, dry_run=dry_run
+        ).execute({})
+
+    named = run(dry_run=True)
+    assert named["prefixes"][0]["removed"] == [f"{corner}/batch=2020-01-01/"]
+    assert run(dry_run=False)["prefixes"] == named["prefixes"]
+    left = StorageReportOperator(task_id="it", bucket=BUCKET, prefix=f"{corner}/").execute({})
+    assert [one["prefix"] for one in left["prefixes"]] == [f"{corner}/batch=2020-01-0{day}/" for day in (2, 3)]
+    assert run(dry_run=False)["objects"] == 0
