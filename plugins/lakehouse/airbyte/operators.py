@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
@@ -17,10 +17,12 @@ from lakehouse.airbyte.exceptions import (
     SyncMisconfigured,
     SyncTimeout,
 )
-from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.airbyte.jobs import Job, JobStatus, interval
 from lakehouse.airbyte.trigger import AirbyteJobTrigger
 from lakehouse.ops.records import record
+
+if TYPE_CHECKING:
+    from lakehouse.airbyte.hook import AirbyteHook
 
 _JOB_KEY = "airbyte_job"
 _LINK_KEY = "airbyte_connection_page"
@@ -100,6 +102,8 @@ class AirbyteSyncOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Start or find the sync; wait a little; defer."""
+        from lakehouse.airbyte.hook import AirbyteHook
+
         with AirbyteHook(self.airbyte_conn_id) as airbyte:
             connection_id = airbyte.connection_id(self.connection, self.workspace)
             self._leave_link(context, airbyte, connection_id)
@@ -115,7 +119,7 @@ class AirbyteSyncOperator(BaseOperator):
                 self._defer(job.job_id, started_at, end_at, owned)
             return self._finish(context, airbyte, job)
 
-    def _start(self, context: Any, airbyte: AirbyteHook, connection_id: str) -> tuple[Job, bool, float]:
+    def _start(self, context: Any, airbyte: "AirbyteHook", connection_id: str) -> tuple[Job, bool, float]:
         self._starting = connection_id
         job, attached = airbyte.start_sync(connection_id)
         started_at = time.time()
@@ -128,7 +132,7 @@ class AirbyteSyncOperator(BaseOperator):
             self.log.info("started job %d of %s", job.job_id, self.connection)
         return job, not attached, started_at
 
-    def _job_of_earlier_try(self, context: Any, airbyte: AirbyteHook) -> tuple[Job, bool, float] | None:
+    def _job_of_earlier_try(self, context: Any, airbyte: "AirbyteHook") -> tuple[Job, bool, float] | None:
         """The job that a try that died had started, unless it has failed since."""
         state = context["task_state_store"].get(_JOB_KEY)
         if not state:
@@ -144,7 +148,7 @@ class AirbyteSyncOperator(BaseOperator):
         self.log.info("found job %d of an earlier try: %s", job.job_id, job.status)
         return job, bool(state["owned"]), float(state["started_at"])
 
-    def _poll(self, airbyte: AirbyteHook, job: Job, started_at: float, until: float) -> Job:
+    def _poll(self, airbyte: "AirbyteHook", job: Job, started_at: float, until: float) -> Job:
         while not job.status.is_terminal and (left := until - time.time()) > 0:
             time.sleep(min(interval(time.time() - started_at), left))
             job = airbyte.job(job.job_id)
@@ -172,10 +176,12 @@ class AirbyteSyncOperator(BaseOperator):
             raise AirbyteError(f"the trigger sent {event!r}: expected an outcome. Clear the task.")
         if outcome == "error":
             raise AirbyteError(str(event["error"]))
+        from lakehouse.airbyte.hook import AirbyteHook
+
         with AirbyteHook(self.airbyte_conn_id) as airbyte:
             return self._finish(context, airbyte, airbyte.job(int(event["job_id"])))
 
-    def _finish(self, context: Any, airbyte: AirbyteHook, job: Job) -> dict[str, Any]:
+    def _finish(self, context: Any, airbyte: "AirbyteHook", job: Job) -> dict[str, Any]:
         """Turn a job that has ended, or whose time is over, into the task's result or failure."""
         if not job.status.is_terminal:
             own = self._is_own(context, job.job_id)
@@ -233,7 +239,7 @@ class AirbyteSyncOperator(BaseOperator):
             ],
         )
 
-    def _leave_link(self, context: Any, airbyte: AirbyteHook, connection_id: str) -> None:
+    def _leave_link(self, context: Any, airbyte: "AirbyteHook", connection_id: str) -> None:
         try:
             context["ti"].xcom_push(key=_LINK_KEY, value=airbyte.page_of(connection_id))
         except AirbyteError as error:  # a link is not worth a failed sync
@@ -244,6 +250,8 @@ class AirbyteSyncOperator(BaseOperator):
         if self._owned_job is None and self._starting is None:
             return
         try:
+            from lakehouse.airbyte.hook import AirbyteHook
+
             with AirbyteHook(self.airbyte_conn_id) as airbyte:
                 job_id = self._owned_job
                 if job_id is None and self._starting is not None:
@@ -282,6 +290,8 @@ class AirbyteApplyOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, list[str]]:
         """Apply all declarations."""
         declared = load_declarations()
+        from lakehouse.airbyte.hook import AirbyteHook
+
         with AirbyteHook(self.airbyte_conn_id) as airbyte:
             changes = apply(airbyte.get_conn(), declared, AirbyteHook.get_connection)
         for change in changes:

@@ -4,20 +4,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from lakehouse.minio.buckets import apply
-from lakehouse.minio.declared import Storage
 from lakehouse.minio.exceptions import StreamsCannotBePublished, StreamsFailed
-from lakehouse.minio.hook import ObjectStoreHook
-from lakehouse.minio.publish import Published, Stream, StreamPublisher
 from lakehouse.ops.batch import batch_date
-from lakehouse.ops.declarations import load
 from lakehouse.ops.lease import holder_of
 from lakehouse.ops.records import record
+
+if TYPE_CHECKING:
+    from lakehouse.minio.publish import Published
 
 
 class BucketApplyOperator(BaseOperator):
@@ -44,6 +42,11 @@ class BucketApplyOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, list[str]]:
         """Make what is missing."""
+        from lakehouse.minio.buckets import apply
+        from lakehouse.minio.declared import Storage
+        from lakehouse.minio.hook import ObjectStoreHook
+        from lakehouse.ops.declarations import load
+
         store = ObjectStoreHook(self.aws_conn_id)
         buckets = load(self.declaration, Storage).buckets
         made = apply(store, buckets)
@@ -138,6 +141,9 @@ class PublishOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Publish all streams; raise at the end if one could not be."""
+        from lakehouse.minio.hook import ObjectStoreHook
+        from lakehouse.minio.publish import Stream, StreamPublisher
+
         known = self.columns or {}
         streams = [Stream(**({"columns": known.get(stream["name"], {})} | dict(stream))) for stream in self.streams]
         batch = batch_date(context).isoformat()
@@ -174,7 +180,7 @@ class PublishOperator(BaseOperator):
         """Stop between two objects; what is written stays and is taken up by the next try."""
         self._stop.set()
 
-    def _record(self, context: Any, done: Sequence[Published]) -> None:
+    def _record(self, context: Any, done: "Sequence[Published]") -> None:
         # bronze under the name that it has in Dremio, which counts it again
         bronze = ".".join([self.bucket, *self.published_prefix.split("/"), self.source])
         rows = [
@@ -188,7 +194,7 @@ class PublishOperator(BaseOperator):
         record(context, "rows", rows)
 
 
-def _sentence(item: Published) -> str:
+def _sentence(item: "Published") -> str:
     if not item.written and not item.copied and not item.removed:
         return f"{item.stream}: {item.rows} rows in {item.partitions} partitions, nothing new"
     return (

@@ -1,6 +1,4 @@
 import asyncio
-import subprocess
-import sys
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -452,13 +450,3 @@ def test_values_become_literals(value, sql):
 def test_a_value_without_a_literal_is_refused():
     with pytest.raises(TypeError, match="has no SQL literal"):
         literal(["a"])
-
-
-def test_importing_the_sensors_imports_neither_hook_nor_client():
-    code = (
-        "import sys, lakehouse.dremio.sensors; "
-        "heavy = {'lakehouse.dremio.hook', 'lakehouse.dremio.rest', 'adbc_driver_flightsql'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert found.stdout.strip().endswith("[]")

@@ -36,8 +36,8 @@ def published(monkeypatch):
                 raise calls.broken[stream.name]
             return Published(stream.name, 3, 3, 2, 2, 0, 0, ["2026-11-21", "2026-11-22"])
 
-    monkeypatch.setattr(operators, "StreamPublisher", Publisher)
-    monkeypatch.setattr(operators, "ObjectStoreHook", lambda conn_id: conn_id)
+    monkeypatch.setattr("lakehouse.minio.publish.StreamPublisher", Publisher)
+    monkeypatch.setattr("lakehouse.minio.hook.ObjectStoreHook", lambda conn_id: conn_id)
     monkeypatch.setattr(operators, "record", lambda context, kind, payload: calls.facts.append((kind, payload)))
     return calls
 
@@ -106,7 +106,7 @@ def test_a_task_whose_time_is_over_stops_its_threads(published, monkeypatch):
                 time.sleep(0.01)
             raise PublishError(stream.name, "stopped", "Clear.")
 
-    monkeypatch.setattr(operators, "StreamPublisher", Endless)
+    monkeypatch.setattr("lakehouse.minio.publish.StreamPublisher", Endless)
     started = time.monotonic()
     with pytest.raises(AirflowTaskTimeout), timeout(1):
         PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
@@ -131,7 +131,7 @@ def test_buckets_are_made_once(monkeypatch, tmp_path):
             there.add(name)
             return new
 
-    monkeypatch.setattr(operators, "ObjectStoreHook", Store)
+    monkeypatch.setattr("lakehouse.minio.hook.ObjectStoreHook", Store)
     declared = tmp_path / "storage.yaml"
     declared.write_text("buckets: [{name: lake, prefixes: [bronze, silver]}]")
     apply = BucketApplyOperator(task_id="b", declaration=str(declared))
