@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -46,23 +46,23 @@ class RetentionOperator(BaseOperator):
             task_id="retention",
             bucket="datalake",
             keep_days={"exports/orders/": 30, "bronze/quarantine/": 90},
-            dry_run="{{ params.dry_run }}",
+            report_only="{{ params.report_only }}",
         )
 
-    Returns (XCom) `{"bucket", "dry_run": bool, "objects": int, "bytes": int, "prefixes": [{"prefix", "before": ISO
-    date, "removed": [folder], "kept": int}]}`; objects and bytes are those removed, or with `dry_run` those that would
-    be.
+    Returns (XCom) `{"bucket", "report_only": bool, "objects": int, "bytes": int, "prefixes": [{"prefix", "before": ISO
+    date, "removed": [folder], "kept": int}]}`; objects and bytes are those removed, or with `report_only` those that
+    would be.
 
     :param bucket: bucket (templated).
     :param keep_days: days by prefix; a partition whose date is earlier than today less so many goes (templated). Today
         is the server's, in UTC.
     :param keep_newest: partitions that always stay of each folder that holds some (of each table), at least 1.
-    :param dry_run: only say what would be removed; true or false, or a template of it.
+    :param report_only: only say what would be removed; true or false, or a template of it.
     :param aws_conn_id: Airflow connection of type `aws` (templated).
     """
 
-    template_fields: Sequence[str] = ("bucket", "keep_days", "dry_run", "aws_conn_id")
-    template_fields_renderers: dict[str, str] = {"keep_days": "json"}  # noqa: RUF012
+    template_fields: Sequence[str] = ("bucket", "keep_days", "report_only", "aws_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"keep_days": "json"}
     ui_color = "#f3e1e4"
 
     def __init__(
@@ -71,7 +71,7 @@ class RetentionOperator(BaseOperator):
         bucket: str,
         keep_days: Mapping[str, int],
         keep_newest: int = 1,
-        dry_run: bool | str = False,
+        report_only: bool | str = False,
         aws_conn_id: str = "minio_default",
         **kwargs: Any,
     ) -> None:
@@ -79,20 +79,20 @@ class RetentionOperator(BaseOperator):
         self.bucket = bucket
         self.keep_days = keep_days
         self.keep_newest = keep_newest
-        self.dry_run = dry_run
+        self.report_only = report_only
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """List, choose, remove.
 
-        :raises ValueError: a prefix does not end with a slash, a number is below 1, or `dry_run` is neither true nor
-            false; nothing was removed.
+        :raises ValueError: a prefix does not end with a slash, a number is below 1, or `report_only` is neither true
+            nor false; nothing was removed.
         :raises ObjectStoreError: a prefix holds an Iceberg table; nothing was removed.
         :raises StoreUnreachable: the object store does not answer or refuses the keys.
         """
         from lakehouse.minio.hook import ObjectStoreHook
 
-        dry_run, keep_days = self._checked()
+        report_only, keep_days = self._checked()
         store = ObjectStoreHook(self.aws_conn_id)
         today = store.server_time(self.bucket).date()
         listed = {prefix: self._partitions(store.iter_objects(self.bucket, prefix), prefix) for prefix in keep_days}
@@ -107,15 +107,15 @@ class RetentionOperator(BaseOperator):
             prefixes.append({"prefix": prefix, "before": before.isoformat(), "removed": folders, "kept": kept})
             self.log.info(
                 "s3://%s/%s: %d partitions before %s %s, %d stay%s",
-                self.bucket, prefix, len(old), before, "would go" if dry_run else "go", kept,
+                self.bucket, prefix, len(old), before, "would go" if report_only else "go", kept,
                 "".join(f"\n  {folder}" for folder in folders),
             )  # fmt: skip
-        if not dry_run:
+        if not report_only:
             for partition in chosen:
                 store.remove(self.bucket, sorted(partition.keys, key=_manifests_first))
         return {
             "bucket": self.bucket,
-            "dry_run": dry_run,
+            "report_only": report_only,
             "objects": sum(len(each.keys) for each in chosen),
             "bytes": sum(each.bytes for each in chosen),
             "prefixes": prefixes,
@@ -129,9 +129,9 @@ class RetentionOperator(BaseOperator):
         return [each for newest_first in by_parent.values() for each in newest_first[self.keep_newest :]]
 
     def _checked(self) -> tuple[bool, dict[str, int]]:
-        said = str(self.dry_run).strip().lower()
+        said = str(self.report_only).strip().lower()
         if said not in ("true", "false"):
-            raise ValueError(f"Task {self.task_id}: dry_run is {self.dry_run!r}; it must be true or false")
+            raise ValueError(f"Task {self.task_id}: report_only is {self.report_only!r}; it must be true or false")
         if self.keep_newest < 1:
             raise ValueError(f"Task {self.task_id}: keep_newest is {self.keep_newest}; it must be at least 1")
         keep_days = {str(prefix): int(days) for prefix, days in dict(self.keep_days).items()}

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit
 import psycopg2
 import pytest
 
+from lakehouse.minio.hook import ObjectStoreHook
+
 
 @pytest.fixture(scope="module")
 def own_database(reach: dict[str, str]) -> Iterator[str]:
@@ -61,5 +63,6 @@ def stack_connections(reach: dict[str, str]) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     for name, fields in connections.items():
         patch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(fields))
+    ObjectStoreHook().ensure_bucket("datalake")
     yield
     patch.undo()

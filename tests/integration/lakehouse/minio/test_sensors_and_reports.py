@@ -89,19 +89,19 @@ def test_a_link_downloads_without_keys_and_only_its_object(put, corner):
     assert httpx.get(link["url"].replace("mart.csv", "other.csv")).status_code == 403
 
 
-def test_retention_removes_what_a_dry_run_has_named(put, corner):
+def test_retention_removes_what_its_report_has_named(put, corner):
     for day in ("2020-01-01", "2020-01-02", "2020-01-03"):
         for name in ("_manifest.json", "part-1.csv"):
             put(f"batch={day}/{name}", b"x")
 
-    def run(dry_run):
+    def run(report_only):
         return RetentionOperator(
-            task_id="it", bucket=BUCKET, keep_days={f"{corner}/": 30}, keep_newest=2, dry_run=dry_run
+            task_id="it", bucket=BUCKET, keep_days={f"{corner}/": 30}, keep_newest=2, report_only=report_only
         ).execute({})
 
-    named = run(dry_run=True)
+    named = run(report_only=True)
     assert named["prefixes"][0]["removed"] == [f"{corner}/batch=2020-01-01/"]
-    assert run(dry_run=False)["prefixes"] == named["prefixes"]
+    assert run(report_only=False)["prefixes"] == named["prefixes"]
     left = StorageReportOperator(task_id="it", bucket=BUCKET, prefix=f"{corner}/").execute({})
     assert [one["prefix"] for one in left["prefixes"]] == [f"{corner}/batch=2020-01-0{day}/" for day in (2, 3)]
-    assert run(dry_run=False)["objects"] == 0
+    assert run(report_only=False)["objects"] == 0

@@ -44,16 +44,16 @@ def run(**kwargs):
 def test_old_partitions_go_whole_and_manifests_first(store):
     found = run()
     assert store.removed == ["exports/batch=2026-11-01/_manifest.json", "exports/batch=2026-11-01/part-0.csv"]
-    assert (found["objects"], found["bytes"], found["dry_run"]) == (2, 20, False)
+    assert (found["objects"], found["bytes"], found["report_only"]) == (2, 20, False)
     assert found["prefixes"] == [
         {"prefix": "exports/", "before": "2026-11-02", "removed": ["exports/batch=2026-11-01/"], "kept": 2}
     ]
 
 
 @pytest.mark.parametrize("said", [True, "True", "true"])
-def test_a_dry_run_says_the_same_and_removes_nothing(store, said):
-    found = run(dry_run=said)
-    assert (found["objects"], found["dry_run"], store.removed) == (2, True, [])
+def test_a_report_says_the_same_and_removes_nothing(store, said):
+    found = run(report_only=said)
+    assert (found["objects"], found["report_only"], store.removed) == (2, True, [])
 
 
 def test_the_newest_partition_stays_however_old(store, monkeypatch):
@@ -75,7 +75,7 @@ def test_each_table_below_a_prefix_keeps_its_newest(store):
         ({"keep_days": {"/": 3}}, "end with a slash"),
         ({"keep_days": {"exports/": 0}}, "at least 1"),
         ({"keep_newest": 0}, "at least 1"),
-        ({"dry_run": "perhaps"}, "true or false"),
+        ({"report_only": "perhaps"}, "true or false"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_removed(store, wrong, said):
