@@ -6,7 +6,6 @@ MAKEFLAGS += --no-print-directory
 
 INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is installed here yet: run \`make up\` first."; exit 1; }
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
-PYTEST := .venv/bin/python -m pytest
 
 .PHONY: help install install-dev up down status logs env run check load-files \
         test test-unit test-integration test-e2e test-chaos bench lint lock clean

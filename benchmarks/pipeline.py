@@ -17,7 +17,6 @@ import argparse
 import datetime
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,9 +27,8 @@ from typing import Any
 
 import httpx
 import psycopg2
+from _instance import EMBEDDED, REPOSITORY, instance, stack
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-EMBEDDED = REPOSITORY / ".venv-embedded" / "bin" / "python"
 DAG = "daily_batch"
 FINISHED = {"succeeded", "failed", "cancelled"}
 
@@ -47,22 +45,15 @@ def main() -> int:
 
 def measure(scale: str, repeat: int) -> None:
     """Makes an instance of `scale` orders, measures, prints the table, deletes the instance."""
-    home = tempfile.mkdtemp(prefix="lakehouse-bench.")
-    os.environ |= {"LAKEHOUSE_HOME": home, "LAKEHOUSE_PORTS": "free", "SCALE": scale, "PYTHONPATH": str(REPOSITORY)}
-    try:
-        begun = time.monotonic()
-        stack("up")
+    begun = time.monotonic()
+    with instance(scale):
         first = time.monotonic() - begun
-        os.environ |= environment()
         batches, bare = [], []
         for _ in range(1 + repeat):
             batches.append(one_batch(advance()))
             advance()
             bare.append(bare_work())
         print_table(scale, first, batches[1:], bare[1:])
-    finally:
-        stack("clean")
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def one_batch(day: str) -> dict[str, float]:
@@ -144,22 +135,6 @@ def advance() -> str:
         cursor.execute("SELECT max(day) FROM demo.journal WHERE action IN ('load', 'advance')")
         (day,) = cursor.fetchone() or (datetime.date.today(),)
     return day.isoformat()
-
-
-def environment() -> dict[str, str]:
-    """The names of `make env`."""
-    import shlex
-
-    lines = stack("env").splitlines()
-    return dict(shlex.split(line)[1].split("=", 1) for line in lines)
-
-
-def stack(*arguments: str) -> str:
-    command = [str(EMBEDDED), "-m", "embedded.stack", *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"`{' '.join(arguments)}` failed:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def print_table(scale: str, first: float, batches: list[dict[str, float]], bare: list[dict[str, float]]) -> None:

@@ -1,0 +1,39 @@
+"""An instance of the stack for a benchmark: made in a folder of its own on free ports, deleted at the end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EMBEDDED = REPOSITORY / ".venv-embedded" / "bin" / "python"
+
+
+@contextmanager
+def instance(scale: str, *arguments: str) -> Iterator[None]:
+    """`embedded.stack up` with these arguments and `scale` orders; inside, the environment is that of `make env`."""
+    home = tempfile.mkdtemp(prefix="lakehouse-bench.")
+    os.environ |= {"LAKEHOUSE_HOME": home, "LAKEHOUSE_PORTS": "free", "SCALE": scale, "PYTHONPATH": str(REPOSITORY)}
+    try:
+        stack("up", *arguments)
+        os.environ |= dict(shlex.split(line)[1].split("=", 1) for line in stack("env").splitlines())
+        yield
+    finally:
+        stack("clean")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def stack(*arguments: str) -> str:
+    """The output of `python -m embedded.stack`; ends this process where it fails."""
+    command = [str(EMBEDDED), "-m", "embedded.stack", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"`{' '.join(arguments)}` failed:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+    return done.stdout
