@@ -2,7 +2,7 @@
 
     lakehouse check                     are the declarations themselves right?
     lakehouse plan                      what differs? exit code 2 if anything does
-    lakehouse apply                     make it equal; says what it changed, removes nothing
+    lakehouse apply                     make it equal; says what it changed, removes nothing unless a role says so
     lakehouse plan --only dremio        one part, or several: --only dremio,airbyte
 
 It runs the code of the operators. Connections come from where Airflow's own commands take them: `AIRFLOW_CONN_...`, the
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     helps = {
         "check": "check the declarations, without any service",
         "plan": "show what differs; exit code 2 if anything does",
-        "apply": "make it equal; removes nothing",
+        "apply": "make it equal; removes nothing unless a role is `exclusive`",
     }
     for command, text in helps.items():
         sub = commands.add_parser(command, help=text)

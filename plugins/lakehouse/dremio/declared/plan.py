@@ -1,6 +1,7 @@
 """Compare the declared catalog with the server's, and make them equal. Used by the operator and by people.
 
-`plan` reads only; `apply` carries out what `plan` found. Nothing is removed. Applying twice changes nothing
+`plan` reads only; `apply` carries out what `plan` found. Nothing is removed, but members and privileges of a role that
+says so (`exclusive`). Applying twice changes nothing
 the second time, and two runs at once end in the declared state.
 """
 
@@ -10,12 +11,13 @@ from typing import Any, Literal
 
 from lakehouse.dremio.connection import AirflowConnection
 from lakehouse.dremio.declared.catalog import Catalog, Source, Space, View
+from lakehouse.dremio.declared.roles import RoleChange, apply_role_change, plan_roles
 from lakehouse.dremio.declared.source_config import METADATA_POLICY, SECRET_KEYS, source_config
 from lakehouse.dremio.exceptions import DremioConflict, DremioError, DremioJobError
 from lakehouse.dremio.hook import DremioHook, quoted
 
-Part = Literal["sources", "spaces", "views"]
-PARTS: tuple[Part, ...] = ("sources", "spaces", "views")
+Part = Literal["sources", "spaces", "views", "roles"]
+PARTS: tuple[Part, ...] = ("sources", "spaces", "views", "roles")
 Connections = Callable[[str], AirflowConnection]
 
 
@@ -43,7 +45,9 @@ class Change:
         return f"{self.action} {kind} {self.path}{details}"
 
 
-def plan(hook: DremioHook, catalog: Catalog, connections: Connections, parts: Iterable[Part] = PARTS) -> list[Change]:
+def plan(
+    hook: DremioHook, catalog: Catalog, connections: Connections, parts: Iterable[Part] = PARTS
+) -> list[Change | RoleChange]:
     """What would have to change. Empty when the server is as declared.
 
     :param connections: returns the Airflow connection of an id.
@@ -56,14 +60,18 @@ def plan(hook: DremioHook, catalog: Catalog, connections: Connections, parts: It
         changes += [_plan_space(hook, space) for space in catalog.spaces]
     if "views" in wanted:
         changes += [_plan_view(hook, view) for view in catalog.views]
-    return [change for change in changes if change is not None]
+    found: list[Change | RoleChange] = [change for change in changes if change is not None]
+    return found + (plan_roles(hook, catalog.roles) if "roles" in wanted else [])
 
 
-def apply(hook: DremioHook, change: Change, connections: Connections) -> None:
+def apply(hook: DremioHook, change: Change | RoleChange, connections: Connections) -> None:
     """Carry out one change.
 
     :raises DremioError: with the object's name and what the server answered.
     """
+    if isinstance(change, RoleChange):
+        apply_role_change(hook, change)
+        return
     declared = change.declared
     if isinstance(declared, Source):
         _apply_source(hook, change, declared, connections)

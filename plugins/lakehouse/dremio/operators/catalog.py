@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class DremioApplyOperator(BaseOperator):
-    """Make Dremio's catalog what a YAML file declares: sources, spaces, views. Removes nothing.
+    """Make Dremio's catalog what a YAML file declares: sources, spaces, views, and in Enterprise and Cloud roles.
+
+    Removes nothing, but members and privileges of a role that is declared `exclusive`.
 
     Applying again changes nothing and says so. Differences found are logged, secrets left out.
 
@@ -30,7 +32,7 @@ class DremioApplyOperator(BaseOperator):
     Returns (XCom) `{"changed": ["create space gold", ...], "declared": int}`.
 
     :param path: YAML file; a relative one is looked for in include/pipelines (templated).
-    :param parts: which of `sources`, `spaces`, `views`; default all.
+    :param parts: which of `sources`, `spaces`, `views`, `roles`; default all.
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     """
 
@@ -41,7 +43,7 @@ class DremioApplyOperator(BaseOperator):
         self,
         *,
         path: str = "dremio.yaml",
-        parts: "Sequence[Part]" = ("sources", "spaces", "views"),
+        parts: "Sequence[Part]" = ("sources", "spaces", "views", "roles"),
         dremio_conn_id: str = "dremio_default",
         **kwargs: Any,
     ) -> None:
