@@ -8,7 +8,7 @@ INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is instal
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
 .PHONY: help install install-dev up down status logs env run check load-files \
-        test test-unit test-integration test-e2e test-chaos bench lint lock clean
+        test test-unit test-integration test-e2e test-chaos test-minio bench lint lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$"); printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,7 @@ install-dev: ## the same, and what the tests and linters need
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") bin/install dev
 
 up: install ## start everything, apply include/pipelines/, run the newest daily batch
+	@$(if $(filter minio,$(S3_SERVER)),bin/minio)
 	@$(STACK) up
 
 down: ## stop everything; the data stays in .stack/
@@ -58,6 +59,9 @@ test-e2e: install-dev ## the whole chain through Airflow's API and two browsers'
 test-chaos: install-dev ## every group broken, every group killed, backfills out of order (long)
 	@bin/test chaos
 
+test-minio: install-dev ## what touches objects, and the daily batch, against a real MinIO (built by Go)
+	@bin/test minio
+
 bench: install-dev ## the tables in benchmarks/ (long)
 	@bin/test bench
 
@@ -69,4 +73,4 @@ lock: install ## compile the locks anew from the requirements files
 
 clean: down ## delete the installation's data and the environments
 	@[ ! -x .venv-embedded/bin/python ] || $(STACK) clean
-	rm -rf .venv .venv-embedded .venv-superset .venv-uv
+	rm -rf .venv .venv-embedded .venv-superset .venv-uv .minio

@@ -32,6 +32,7 @@ DEFAULT_PORTS = {
     "STORE_API_PORT": 8090,
 }
 DATABASES = ("airflow", "superset", "lakehouse", "dremio", "airbyte", "shop")
+S3_SERVERS = ("rclone", "minio")  # the first is in a package; MinIO is built from its source by bin/minio
 DEFAULT_SCALE = "100k"  # orders in the demo shop
 DEFAULT_SEED = 20251016
 
@@ -50,6 +51,7 @@ class Settings:
     scale: str
     seed: int
     end_date: datetime.date
+    s3_server: str = S3_SERVERS[0]
     overrides: dict[str, str] = field(default_factory=dict)
 
     def url(self, port_name: str, scheme: str = "http") -> str:
@@ -128,9 +130,15 @@ def load(create: bool = True) -> Settings | None:
             datetime.date.fromisoformat,
             "a day as YYYY-MM-DD",
         ),
+        "s3_server": _checked("S3_SERVER", overrides.get("S3_SERVER", S3_SERVERS[0]), _s3_server, "rclone or minio"),
     }
     kept = fresh | stored
     kept["credentials"] = fresh["credentials"] | stored.get("credentials", {})
+    if stored and overrides.get("S3_SERVER", kept["s3_server"]) != kept["s3_server"]:
+        raise SettingsError(
+            f"S3_SERVER={overrides['S3_SERVER']} cannot be used: this installation's objects are in the form of "
+            f"{kept['s3_server']}. Name a new folder by LAKEHOUSE_HOME, or `make clean` first (this deletes its data)."
+        )
     if kept != stored:
         _write_private(file, kept)
     ports = {
@@ -144,6 +152,7 @@ def load(create: bool = True) -> Settings | None:
         scale=str(kept["scale"]),
         seed=int(kept["seed"]),
         end_date=datetime.date.fromisoformat(kept["end_date"]),
+        s3_server=str(kept["s3_server"]),
         overrides=overrides,
     )
 
@@ -157,8 +166,13 @@ def _checked(name: str, value: str, parse: Callable[[str], object], example: str
     return value
 
 
+def _s3_server(name: str) -> None:
+    if name not in S3_SERVERS:
+        raise ValueError("there is no such server")
+
+
 def _known_names() -> set[str]:
-    return {*DEFAULT_PORTS, "LAKEHOUSE_PORTS", "SCALE", "SEED", "DEMO_END_DATE"}
+    return {*DEFAULT_PORTS, "LAKEHOUSE_PORTS", "SCALE", "SEED", "DEMO_END_DATE", "S3_SERVER"}
 
 
 def _newest_due_day() -> datetime.date:

@@ -29,6 +29,7 @@ from embedded.stack.processes import (
 )
 
 PYTHON = REPOSITORY / ".venv-embedded" / "bin" / "python"
+MINIO = REPOSITORY / ".minio" / "minio"
 SUPERSET_BIN = REPOSITORY / ".venv-superset" / "bin"
 
 
@@ -46,6 +47,37 @@ def all_services(settings: Settings) -> list[Service]:
 
 
 def object_store(settings: Settings) -> Service:
+    """The S3 server that the installation was made with."""
+    return minio(settings) if settings.s3_server == "minio" else rclone(settings)
+
+
+def minio(settings: Settings) -> Service:
+    """The real MinIO, its last community release; its console is off."""
+    port = settings.ports["S3_PORT"]
+    return Service(
+        name="s3",
+        command=[
+            str(MINIO),
+            "server",
+            str(settings.home / "minio"),
+            "--address",
+            f"127.0.0.1:{port}",
+            "--certs-dir",
+            str(settings.home / "minio-certs"),
+        ],
+        environment={
+            "MINIO_ROOT_USER": settings.credentials["s3_access_key"],
+            "MINIO_ROOT_PASSWORD": settings.credentials["s3_secret_key"],
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        },
+        healthy=responds(settings.url("S3_PORT") + "/minio/health/live"),
+        ports={"S3_PORT": port},
+        stops_last=True,
+    )
+
+
+def rclone(settings: Settings) -> Service:
     """rclone's S3 server over a folder of the installation, in place of MinIO."""
     port = settings.ports["S3_PORT"]
     secret = settings.credentials
@@ -200,6 +232,8 @@ def steps(settings: Settings) -> list[Step]:
         return "started" if new else None
 
     def store() -> str | None:
+        if settings.s3_server == "minio" and not MINIO.exists():
+            raise StackError("MinIO is not built yet: run bin/minio, which needs Go 1.24 or later and some minutes.")
         (home / "s3").mkdir(parents=True, exist_ok=True)
         return "started" if start(home, object_store(settings)) else None
 

@@ -15,7 +15,7 @@ from embedded.settings import SettingsError, load
 @pytest.fixture(autouse=True)
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home and a repository (for .env) of the test's own."""
-    for name in (*settings.DEFAULT_PORTS, "LAKEHOUSE_PORTS", "SCALE", "SEED", "DEMO_END_DATE"):
+    for name in (*settings.DEFAULT_PORTS, "LAKEHOUSE_PORTS", "SCALE", "SEED", "DEMO_END_DATE", "S3_SERVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(settings, "REPOSITORY", tmp_path)
@@ -99,6 +99,20 @@ def test_free_ports_are_not_those_of_the_dotenv(installation: Path, monkeypatch:
     monkeypatch.setenv("LAKEHOUSE_PORTS", "free")
     found = load()
     assert found and found.ports["AIRFLOW_PORT"] != 18080
+
+
+def test_the_object_store_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_SERVER", "minio")
+    first = load()
+    monkeypatch.delenv("S3_SERVER")
+    again = load()
+    assert first and again and first.s3_server == again.s3_server == "minio"
+    monkeypatch.setenv("S3_SERVER", "rclone")
+    with pytest.raises(SettingsError, match="in the form of minio"):
+        load()
+    monkeypatch.setenv("S3_SERVER", "ceph")
+    with pytest.raises(SettingsError, match="write rclone or minio"):
+        load()
 
 
 def test_a_broken_settings_file_says_what_to_do(installation: Path) -> None:
