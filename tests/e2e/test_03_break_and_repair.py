@@ -94,7 +94,7 @@ def test_each_group_loses_its_service(
     with Reader(dremio, may_be_down=True) as reader:
         run_id = airflow.trigger(first_run.day)
         for group, service in NEEDED_SERVICE.items():
-            airflow.reach_group(run_id, group)
+            assert airflow.reach_group(run_id, group), f"{group} was done already"
             kill(service)
             state = airflow.wait(run_id)
             stack("up", "--no-run")
