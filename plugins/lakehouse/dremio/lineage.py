@@ -85,7 +85,7 @@ def lineage(
     inputs: Iterable[Dataset] = (),
     outputs: Iterable[Dataset] = (),
 ) -> OperatorLineage | None:
-    """Datasets and facets of a task that ran `statements`; None where the OpenLineage provider is not installed.
+    """Datasets and facets of a task that ran `statements`; None where the extra `openlineage` is not installed.
 
     :param job_id: job of the last statement, for the run's facet `externalQuery`.
     :param inputs: further datasets that were read, such as objects.
@@ -100,9 +100,11 @@ def lineage(
             SQLJobFacet,
         )
         from airflow.providers.openlineage.extractors import OperatorLineage
+
+        tables = tables_of(statements)
     except ImportError:
         return None
-    where, tables = namespace(settings), tables_of(statements)
+    where = namespace(settings)
     run_facets: dict[str, Any] = {}
     if job_id:
         run_facets["externalQuery"] = ExternalQueryRunFacet(externalQueryId=job_id, source=where)

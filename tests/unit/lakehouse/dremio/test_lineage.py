@@ -1,5 +1,7 @@
 """What OpenLineage is told: datasets by Dremio's whole paths, the text, the job."""
 
+import sys
+
 import pytest
 
 from lakehouse.dremio.connection import DremioSettings
@@ -88,3 +90,11 @@ def test_a_load_tells_the_objects_and_the_table(hook) -> None:
 def test_the_namespace_of_a_cloud_project() -> None:
     cloud = DremioSettings("https://api.dremio.cloud:443", "", "", None, secret="x", project_id="p1")
     assert namespace(cloud) == "dremio://api.dremio.cloud:443/p1"
+
+
+@pytest.mark.parametrize("missing", ["sqlglot", "airflow.providers.openlineage.extractors"])
+def test_without_the_extra_nothing_is_told_and_nothing_fails(hook, monkeypatch, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    operator = DremioSqlOperator(task_id="run_sql", sql=f"SELECT 1 FROM {ORDERS}")
+    operator.__dict__["hook"] = hook
+    assert operator.get_openlineage_facets_on_start() is None
