@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e import airflow_browser
 from tests.e2e.conftest import FirstRun
-from tests.e2e.lakehouse_instance import Airflow, Dremio, Reader, kill, next_change, run_record, shop, stack
+from tests.e2e.lakehouse_instance import RUN_SECONDS, Airflow, Dremio, Reader, kill, next_change, run_record, shop, stack
 
 # What each group cannot do without; it is stopped as soon as a task of the group runs.
 NEEDED_SERVICE = {
@@ -96,7 +96,8 @@ def test_each_group_loses_its_service(
         for group, service in NEEDED_SERVICE.items():
             assert airflow.reach_group(run_id, group), f"{group} was done already"
             kill(service)
-            state = airflow.wait(run_id)
+            # a group before it may be at work too, and has its own tries to use up
+            state = airflow.wait(run_id, seconds=3 * RUN_SECONDS)
             stack("up", "--no-run")
             if state == "failed":
                 failed = [each for each in run_record(reach, run_id)["groups"] if each["state"] == "failed"]
