@@ -6,7 +6,17 @@ import pytest
 
 from tests.e2e import airflow_browser
 from tests.e2e.conftest import FirstRun
-from tests.e2e.lakehouse_instance import RUN_SECONDS, Airflow, Dremio, Reader, kill, next_change, run_record, shop, stack
+from tests.e2e.lakehouse_instance import (
+    RUN_SECONDS,
+    Airflow,
+    Dremio,
+    Reader,
+    kill,
+    next_change,
+    run_record,
+    shop,
+    stack,
+)
 
 # What each group cannot do without; it is stopped as soon as a task of the group runs.
 NEEDED_SERVICE = {
