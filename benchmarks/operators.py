@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=5, help="jobs waited for by each operator (default 5)")
     parser.add_argument("--waits", type=int, default=200, help="deferred waits in one event loop (default 200)")
     arguments = parser.parse_args()
-    logging.disable(logging.WARNING)
+    silence()
     with instance("20k", "--no-run"):
         connect_airflow()
         apply_connections()
@@ -77,6 +77,17 @@ def main() -> int:
         print_loop(arguments.waits)
     print_imports()
     return 0
+
+
+def silence() -> None:
+    """The operators' logs would stand between the tables."""
+    logging.disable(logging.WARNING)
+    import airflow.sdk  # noqa: F401 - configures structlog
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), cache_logger_on_first_use=False
+    )
 
 
 def connect_airflow() -> None:
