@@ -31,11 +31,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg2
-from _instance import REPOSITORY, instance
+from _instance import EMBEDDED, REPOSITORY, instance
 
 sys.path.insert(0, str(REPOSITORY / "plugins"))
 CONNECTION = "postgres"  # of include/pipelines/connections
@@ -91,49 +90,15 @@ def silence() -> None:
 
 
 def connect_airflow() -> None:
-    """The instance's services as Airflow's connections."""
-    dremio, flight = urlsplit(os.environ["DREMIO_URL"]), urlsplit(os.environ["DREMIO_FLIGHT_URL"])
-    shop = urlsplit(os.environ["SHOP_DB_URL"])
-    connections = {
-        "DREMIO_DEFAULT": {
-            "conn_type": "dremio",
-            "host": dremio.hostname,
-            "port": dremio.port,
-            "login": os.environ["DREMIO_USERNAME"],
-            "password": os.environ["DREMIO_PASSWORD"],
-            "extra": {"flight_port": flight.port},
-        },
-        "AIRBYTE_DEFAULT": {
-            "conn_type": "airbyte",
-            "host": os.environ["AIRBYTE_URL"],
-            "login": os.environ["AIRBYTE_CLIENT_ID"],
-            "password": os.environ["AIRBYTE_CLIENT_SECRET"],
-        },
-        "MINIO_DEFAULT": {
-            "conn_type": "aws",
-            "login": os.environ["AWS_ACCESS_KEY_ID"],
-            "password": os.environ["AWS_SECRET_ACCESS_KEY"],
-            "extra": {
-                "endpoint_url": os.environ["S3_ENDPOINT_URL"],
-                "region_name": "us-east-1",
-                "config_kwargs": {"s3": {"addressing_style": "path"}},
-            },
-        },
-        "SHOP_DB": {
-            "conn_type": "postgres",
-            "host": shop.hostname,
-            "port": shop.port,
-            "login": shop.username,
-            "password": shop.password,
-            "schema": shop.path.removeprefix("/"),
-        },
-        "STORE_API": {
-            "conn_type": "http",
-            "host": os.environ["STORE_API_URL"],
-            "password": os.environ["STORE_API_KEY"],
-        },
-    }
-    os.environ |= {f"AIRFLOW_CONN_{name}": json.dumps(fields) for name, fields in connections.items()}
+    """The instance's services as Airflow's connections, as the stack itself makes them."""
+    code = (
+        "import json; from embedded.settings import load; from embedded.stack.airflow import connections; "
+        "print(json.dumps(connections(load(create=False))))"
+    )
+    made = subprocess.run([EMBEDDED, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for fields in json.loads(made.stdout):
+        name = fields.pop("connection_id").upper()
+        os.environ[f"AIRFLOW_CONN_{name}"] = json.dumps(fields)
     os.environ["LAKEHOUSE_INCLUDE"] = str(REPOSITORY / "include")
 
 
@@ -222,6 +187,12 @@ def measure_waits(repeat: int) -> dict[str, Waits]:
     from lakehouse.dremio.operators.sql import DremioSqlOperator
 
     found: dict[str, Waits] = {}
+
+    def keep(name: str, late: float, held: float) -> None:
+        waits = found.setdefault(name, Waits())
+        waits.late.append(late)
+        waits.held.append(held)
+
     with httpx.Client(timeout=30) as airbyte:
         login = {"client_id": os.environ["AIRBYTE_CLIENT_ID"], "client_secret": os.environ["AIRBYTE_CLIENT_SECRET"]}
         answer = airbyte.post(f"{os.environ['AIRBYTE_URL']}/applications/token", json=login)
@@ -252,14 +223,9 @@ def measure_waits(repeat: int) -> dict[str, Waits]:
             ):
                 if made is deferred and turn > 1:  # it looks once a minute: two are enough to see it
                     continue
-                late, held = sync(made, seconds)
-                waits = found.setdefault(name, Waits())
-                waits.late.append(late)
-                waits.held.append(held)
-            late, held = run_dremio(DremioSqlOperator(task_id="wait", sql=slow_query(turn)))
-            waits = found.setdefault("Dremio job: DremioSqlOperator", Waits())
-            waits.late.append(late)
-            waits.held.append(held)
+                keep(name, *sync(made, seconds))
+            dremio = DremioSqlOperator(task_id="wait", sql=slow_query(turn))
+            keep("Dremio job: DremioSqlOperator", *run_dremio(dremio))
     return found
 
 
