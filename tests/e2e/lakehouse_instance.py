@@ -58,9 +58,10 @@ def stack(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[st
 
 
 class Airflow:
-    """Airflow's REST API, and what a person does with it."""
+    """Airflow's REST API, and what a person does with it and one DAG."""
 
-    def __init__(self, reach: dict[str, str]) -> None:
+    def __init__(self, reach: dict[str, str], dag: str = DAG) -> None:
+        self.dag = dag
         self.url = reach["AIRFLOW_URL"]
         self._login = {"username": reach["AIRFLOW_USERNAME"], "password": reach["AIRFLOW_PASSWORD"]}
         self._client = httpx.Client(base_url=self.url, timeout=60)
@@ -78,17 +79,17 @@ class Airflow:
     def trigger(self, day: str | None = None) -> str:
         """Starts a run for the batch `day` (empty: the newest complete day)."""
         conf = {"batch_date": day} if day else {}
-        return self.call("POST", f"/dags/{DAG}/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
+        return self.call("POST", f"/dags/{self.dag}/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
 
     def run(self, run_id: str) -> dict[str, Any]:
-        return self.call("GET", f"/dags/{DAG}/dagRuns/{run_id}")
+        return self.call("GET", f"/dags/{self.dag}/dagRuns/{run_id}")
 
     def runs(self) -> list[dict[str, Any]]:
-        return self.call("GET", f"/dags/{DAG}/dagRuns?limit=100&order_by=-run_after")["dag_runs"]
+        return self.call("GET", f"/dags/{self.dag}/dagRuns?limit=100&order_by=-run_after")["dag_runs"]
 
     def tasks(self, run_id: str, group: str | None = None) -> dict[str, dict[str, Any]]:
         """The run's task instances by task id, of one group if named."""
-        found = self.call("GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances?limit=1000")["task_instances"]
+        found = self.call("GET", f"/dags/{self.dag}/dagRuns/{run_id}/taskInstances?limit=1000")["task_instances"]
         return {task["task_id"]: task for task in found if group is None or task["task_id"].split(".")[0] == group}
 
     def failed(self, run_id: str) -> list[str]:
@@ -131,7 +132,7 @@ class Airflow:
     def clear_failed(self, run_id: str) -> None:
         """What a person does after a repair: the failed tasks and those that waited for them, once more."""
         body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True, "task_ids": None}
-        self.call("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
+        self.call("POST", f"/dags/{self.dag}/clearTaskInstances", json=body)
 
     def clear_group(self, run_id: str, group: str) -> None:
         """A whole group, green or not, with everything after it, as the UI's clear dialog does."""
@@ -143,10 +144,10 @@ class Airflow:
             "include_downstream": True,
             "task_ids": members,
         }
-        self.call("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
+        self.call("POST", f"/dags/{self.dag}/clearTaskInstances", json=body)
 
     def log(self, run_id: str, task_id: str, try_number: int) -> str:
-        path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        path = f"/dags/{self.dag}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
         return str(self.call("GET", path, headers={"Accept": "application/json"}))
 
 

@@ -47,7 +47,11 @@ def errors(bag: Parsed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
             "reflections.yaml", None, r"reflections.yaml: cannot be read: No such file", {"daily_batch"}, id="gone"
         ),
         pytest.param(
-            "dashboards.yaml", "bundle: x\n", r"dashboards.yaml:1: dashboards: missing", BOTH, id="dashboards"
+            "dashboards.yaml",
+            "bundle: x\n",
+            r"dashboards.yaml:1: dashboards: missing",
+            BOTH | {"roll_back"},
+            id="dashboards",
         ),
         pytest.param(
             "dremio.yaml", "views:\n  - path: a.b\n", r"dremio.yaml:2: views.0.sql: missing", BOTH, id="dremio"
