@@ -29,6 +29,18 @@ if TYPE_CHECKING:
 ROOT_SCHEMA = "."  # tables directly below the source
 ROW_GROUP_ROWS = 1_000_000
 _SHOWN_TRANSFORMS = ("IDENTITY", "YEAR", "MONTH", "DAY", "HOUR", "BUCKET")
+_CREATE_SCHEMA = """
+WITH made AS (
+    INSERT INTO {snapshot} (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id)
+    SELECT snapshot_id + 1, now(), schema_version + 1, next_catalog_id + 1, next_file_id
+    FROM {snapshot} ORDER BY snapshot_id DESC LIMIT 1
+    RETURNING snapshot_id, next_catalog_id - 1 AS schema_id
+), told AS (
+    INSERT INTO {snapshot_changes} (snapshot_id, changes_made) SELECT snapshot_id, %(change)s FROM made
+)
+INSERT INTO {schema} (schema_id, schema_uuid, begin_snapshot, schema_name, path, path_is_relative)
+SELECT schema_id, gen_random_uuid(), snapshot_id, %(schema)s, %(folder)s, true FROM made
+"""
 
 
 def schema_of(path: tuple[str, ...]) -> str:
@@ -102,9 +114,7 @@ def ensure_schema(engine: Engine, source: Entity, database: str, path: tuple[str
         ).fetchall()
         if found:
             return schema
-        cursor.execute(f"CREATE SCHEMA {database}.{quoted(schema)}")
-        folder = "".join(f"{part}/" for part in path[1:-1])
-        _set_folder(engine, source, schema, folder)
+        _create_schema(engine, source, schema, folder="".join(f"{part}/" for part in path[1:-1]))
         for option, value in _options(source, path).items():
             cursor.execute(f"CALL {database}.set_option({text(option)}, {text(value)}, schema => {text(schema)})")
         return schema
@@ -112,15 +122,21 @@ def ensure_schema(engine: Engine, source: Entity, database: str, path: tuple[str
         cursor.close()
 
 
-def _set_folder(engine: Engine, source: Entity, schema: str, folder: str) -> None:
-    """DuckLake gives a schema with dots in its name a random folder; name it as the path."""
+def _create_schema(engine: Engine, source: Entity, schema: str, folder: str) -> None:
+    """What DuckLake's CREATE SCHEMA does, but with the folder named as the path is, and in one statement.
+
+    DuckLake gives a schema with dots in its name a random folder. With that changed afterwards, a transaction that
+    loaded the schema in between would write where nobody looks for its files. The rows are those of DuckLake's
+    specification (https://ducklake.select/docs/stable/specification/queries).
+    """
+    tables = {
+        name: psycopg.sql.Identifier(metadata_schema(source), f"ducklake_{name}")
+        for name in ("snapshot", "snapshot_changes", "schema")
+    }
     with psycopg.connect(engine.dsn) as connection:
         connection.execute(
-            psycopg.sql.SQL(
-                "UPDATE {}.ducklake_schema SET path = %s, path_is_relative = true"
-                " WHERE schema_name = %s AND end_snapshot IS NULL"
-            ).format(psycopg.sql.Identifier(metadata_schema(source))),
-            (folder, schema),
+            psycopg.sql.SQL(_CREATE_SCHEMA).format(**tables),
+            {"change": f"created_schema:{quoted(schema)}", "schema": schema, "folder": folder},
         )
 
 

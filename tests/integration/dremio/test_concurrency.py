@@ -45,6 +45,31 @@ def test_tables_are_made_and_dropped_while_others_read(rest, source):
         assert min(each.result() for each in (*writers, *readers)) > 2
 
 
+def test_a_new_folder_is_written_to_where_it_is_read_from(rest, source, store):
+    """While others read: DuckLake's CREATE SCHEMA gives a folder with dots in its name a random place at first."""
+    parent = f"new_{uuid.uuid4().hex[:8]}"
+    rest.run(f"CREATE TABLE {source}.{parent}.steady AS SELECT 1 AS n")
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            rest.rows(f"SELECT n FROM {source}.{parent}.steady")
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        try:
+            for n in range(20):
+                rest.run(f"CREATE TABLE {source}.{parent}.f{n}.made AS SELECT {n} AS n")
+                assert rest.rows(f"SELECT n FROM {source}.{parent}.f{n}.made") == [{"n": n}]
+        finally:
+            stop.set()
+        for each in readers:
+            each.result()
+    listed = store.list_objects_v2(Bucket="datalake", Prefix=f"{source}/{parent}/")["Contents"]
+    written = {item["Key"].split("/")[2] for item in listed if item["Key"].endswith(".parquet")}
+    assert written == {"steady"} | {f"f{n}" for n in range(20)}
+
+
 def test_a_transaction_keeps_the_schemas_that_it_refers_to(tmp_path):
     """DuckLake from DuckDB 1.5.3 to 1.5.5 frees them when another thread loads newer ones: the commit fails with
     "Failed to get path for schema with id <garbage>", or the process dies (duckdb/ducklake#1248)."""
