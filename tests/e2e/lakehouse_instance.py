@@ -36,6 +36,7 @@ WAITS = "extract.wait_for_turn"
 FINISHED = {"success", "failed"}
 AT_WORK = {"running", "deferred"}
 RUN_SECONDS = 420
+BACKFILL_SECONDS = 120
 # a figure beside the row count by which a reader would notice that something unreleased is shown
 FIGURES = {
     "fct_daily_revenue": "SUM(amount)",
@@ -80,6 +81,14 @@ class Airflow:
         """Starts a run for the batch `day` (empty: the newest complete day)."""
         conf = {"batch_date": day} if day else {}
         return self.call("POST", f"/dags/{self.dag}/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
+
+    def backfill(self, first: str, last: str, **options: Any) -> None:
+        """Starts a backfill; before that waits for the last one, whose end the scheduler notes some time after it."""
+        deadline = time.monotonic() + BACKFILL_SECONDS
+        while any(not one["completed_at"] for one in self.call("GET", f"/backfills?dag_id={self.dag}")["backfills"]):
+            assert time.monotonic() < deadline, f"a backfill is still not over after {BACKFILL_SECONDS} s"
+            time.sleep(1)
+        self.call("POST", "/backfills", json={"dag_id": self.dag, "from_date": first, "to_date": last, **options})
 
     def run(self, run_id: str) -> dict[str, Any]:
         return self.call("GET", f"/dags/{self.dag}/dagRuns/{run_id}")

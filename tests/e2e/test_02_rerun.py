@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from tests.e2e.conftest import FirstRun
-from tests.e2e.lakehouse_instance import DAG, RUN_SECONDS, WAITS, Airflow, Dremio, Reader
+from tests.e2e.lakehouse_instance import RUN_SECONDS, WAITS, Airflow, Dremio, Reader
 
 
 @pytest.mark.parametrize("group", ["marts"])
@@ -43,8 +43,7 @@ def test_a_backfill_of_three_days_gives_the_same(airflow: Airflow, dremio: Dremi
     """Airflow's own backfill, newest day first; a run at 01:00 is for the day before."""
     newest = datetime.date.fromisoformat(first_run.day)
     due = [f"{newest - datetime.timedelta(days=back)}T01:00:00Z" for back in (2, 0)]
-    body = {"dag_id": DAG, "from_date": due[0], "to_date": due[1], "run_backwards": True, "max_active_runs": 1}
-    airflow.call("POST", "/backfills", json=body | {"reprocess_behavior": "completed", "dag_run_conf": {}})
+    airflow.backfill(due[0], due[1], run_backwards=True, max_active_runs=1, reprocess_behavior="completed")
     made = [run["dag_run_id"] for run in airflow.runs() if run["run_type"] == "backfill"]
     assert len(made) == 3
     for run_id in made:
@@ -61,7 +60,7 @@ def test_a_backfill_as_it_comes_beside_a_manual_run_gives_the_same(
     due = [f"{newest - datetime.timedelta(days=back)}T01:00:00Z" for back in (6, 4)]
     before = {run["dag_run_id"] for run in airflow.runs()}
     with Reader(dremio) as reader:
-        airflow.call("POST", "/backfills", json={"dag_id": DAG, "from_date": due[0], "to_date": due[1]})
+        airflow.backfill(due[0], due[1])
         airflow.trigger(first_run.day)
         made = [run["dag_run_id"] for run in airflow.runs() if run["dag_run_id"] not in before]
         assert len(made) == 4

@@ -5,46 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from embedded.settings import load
-from embedded.stack import postgres, services
-from embedded.stack.processes import start, stop_all
 from tests.integration.dremio.conftest import Rest
-
-LAKE = "lake"
+from tests.integration.dremio.own_server import LAKE, own_server
 
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
     """The administrator of an enterprise server of this module's own, with a source for tables."""
-    home = tmp_path_factory.mktemp("enterprise")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LAKEHOUSE_HOME", str(home))
-        environment.setenv("LAKEHOUSE_PORTS", "free")
-        environment.setenv("DREMIO_EDITION", "enterprise")
-        settings = load(create=True)
-        assert settings is not None
-        running = [postgres.service(settings), services.dremio(settings)]
-        postgres.prepare(settings)
-        try:
-            start(settings.home, running[0])
-            postgres.create_databases(settings)
-            start(settings.home, running[1])
-            rest = Rest(settings.url("DREMIO_PORT"), "admin", settings.credentials["dremio_admin"])
-            _lake(rest, home / "lake")
-            yield rest
-        finally:
-            stop_all(settings.home)
-
-
-def _lake(rest: Rest, folder: Path) -> None:
-    folder.mkdir()
-    body = {"entityType": "source", "type": "NAS", "name": LAKE, "config": {"path": str(folder)}}
-    rest.http.post("/catalog", json=body).raise_for_status()
+    with own_server(tmp_path_factory.mktemp("enterprise"), "enterprise") as server:
+        yield server.client()
 
 
 @dataclass

@@ -7,6 +7,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from embedded.dremio.engine.duck import Duck
+from tests.integration.dremio.conftest import Rest
 
 SECONDS = 6
 
@@ -43,6 +44,29 @@ def test_tables_are_made_and_dropped_while_others_read(rest, source):
         writers = [pool.submit(write, n) for n in range(2)]
         readers = [pool.submit(read, n) for n in range(4)]
         assert min(each.result() for each in (*writers, *readers)) > 2
+
+
+def test_sixteen_writers_lose_no_update(rest, reach, source):
+    """Each adds to one counter and appends its own rows; what Dremio refuses as a conflict is sent again."""
+    table, clients, turns = f"{source}.counter_{uuid.uuid4().hex[:8]}", 16, 4
+    rest.run(f"CREATE TABLE {table} AS SELECT -1 AS client, 0 AS turn, 0 AS total")
+
+    def write(client):
+        own = Rest(reach["DREMIO_URL"], reach["DREMIO_USERNAME"], reach["DREMIO_PASSWORD"])
+        for turn in range(turns):
+            for sql in (
+                f"UPDATE {table} SET total = total + 1 WHERE client = -1",
+                f"INSERT INTO {table} VALUES ({client}, {turn}, 0)",
+            ):
+                while (job := own.finished(own.submit(sql)))["jobState"] != "COMPLETED":
+                    assert "Concurrent operation" in job["errorMessage"], job["errorMessage"]
+
+    with ThreadPoolExecutor(clients) as pool:
+        for each in [pool.submit(write, client) for client in range(clients)]:
+            each.result()
+    assert rest.rows(f"SELECT total FROM {table} WHERE client = -1") == [{"total": clients * turns}]
+    distinct = f"SELECT COUNT(*) AS n, COUNT(DISTINCT client * 100 + turn) AS d FROM {table} WHERE client >= 0"
+    assert rest.rows(distinct) == [{"n": clients * turns, "d": clients * turns}]
 
 
 def test_a_new_folder_is_written_to_where_it_is_read_from(rest, source, store):
