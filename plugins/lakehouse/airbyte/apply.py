@@ -195,11 +195,7 @@ def _connection_fields(item: Connection) -> dict[str, Any]:
     return {
         "name": item.name,
         "status": "active",
-        "schedule": (
-            {"scheduleType": "manual"}
-            if item.schedule == "manual"
-            else {"scheduleType": "cron", "cronExpression": item.schedule}
-        ),
+        "schedule": {"scheduleType": "manual"},  # whatever is declared: the DAGs start it
         "namespaceDefinition": "custom_format",
         "namespaceFormat": item.namespace_format,
         "nonBreakingSchemaUpdatesBehavior": item.schema_changes,

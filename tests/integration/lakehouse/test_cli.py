@@ -1,6 +1,5 @@
 """`lakehouse plan` and `apply` as a person calls them, against the running stack, in a corner of it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.minio.hook import ObjectStoreHook
 from tests.integration.lakehouse.airbyte.test_sync import AIRBYTE, CONNECTION
-from tests.integration.lakehouse.test_examples import dremio_connection
 
 BUCKET = "datalake"
 
@@ -20,8 +18,6 @@ BUCKET = "datalake"
 @pytest.fixture(scope="module")
 def corner(reach, stack_connections, tmp_path_factory):
     """Name of everything that is declared here; removed afterwards."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AIRFLOW_CONN_DREMIO_DEFAULT", json.dumps(dremio_connection(reach)))
     name = f"it_{uuid.uuid4().hex[:8]}"
     store, hook = ObjectStoreHook(), DremioHook()
     store.ensure_bucket(BUCKET)
@@ -36,7 +32,6 @@ def corner(reach, stack_connections, tmp_path_factory):
             for entry in airbyte.get_conn().all(f"/{kind}s"):
                 if entry["name"].startswith(name):
                     airbyte.get_conn().call("DELETE", f"/{kind}s/{entry[f'{kind}Id']}")
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
