@@ -176,22 +176,7 @@ class Connection(Declared):
     @field_validator("schedule")
     @classmethod
     def _schedule_is_known(cls, schedule: str) -> str:
-        if schedule == MANUAL or schedule in TIERS:
-            return schedule
-        from croniter import CroniterError, croniter  # type: ignore[import-untyped]  # comes with Airflow
-
-        fields = schedule.lower().split()
-        try:
-            if len(fields) != 5 or not re.fullmatch(r"[a-z0-9*/, -]+", " ".join(fields)):
-                raise ValueError("not five fields of numbers, names, * / , -")
-            croniter(" ".join(fields))
-        except (CroniterError, ValueError) as error:
-            tiers = ", ".join((MANUAL, *TIERS))
-            raise ValueError(
-                f"write one of {tiers}, or a cron of five fields (minute hour day month weekday, UTC) in quotes, "
-                f'such as "0 */2 * * *"; as a cron it is wrong: {error}'
-            ) from None
-        return next((tier for tier, cron in TIERS.items() if cron.split() == fields), " ".join(fields))
+        return checked_schedule(schedule)
 
     @property
     def tier(self) -> str | None:
@@ -220,6 +205,29 @@ class Connection(Declared):
                 for item in self.lakehouse.rejected_streams
             ),
         ]
+
+
+def checked_schedule(schedule: str) -> str:
+    """Return a schedule as it is kept: `manual`, a name of TIERS, or a cron with single blanks.
+
+    :raises ValueError: it is none of them.
+    """
+    if schedule == MANUAL or schedule in TIERS:
+        return schedule
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped]  # comes with Airflow
+
+    fields = schedule.lower().split()
+    try:
+        if len(fields) != 5 or not re.fullmatch(r"[a-z0-9*/, -]+", " ".join(fields)):
+            raise ValueError("not five fields of numbers, names, * / , -")
+        croniter(" ".join(fields))
+    except (CroniterError, ValueError) as error:
+        tiers = ", ".join((MANUAL, *TIERS))
+        raise ValueError(
+            f"write one of {tiers}, or a cron of five fields (minute hour day month weekday, UTC) in quotes, "
+            f'such as "0 */2 * * *"; as a cron it is wrong: {error}'
+        ) from None
+    return next((tier for tier, cron in TIERS.items() if cron.split() == fields), " ".join(fields))
 
 
 class Manifest(BaseModel):

@@ -7,9 +7,11 @@ import uuid
 
 import pytest
 
+from lakehouse.airbyte.declared import Connection
 from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.minio.hook import ObjectStoreHook
+from lakehouse.ops.declarations import load
 from tests.integration.lakehouse.airbyte.test_sync import AIRBYTE, CONNECTION
 
 BUCKET = "datalake"
@@ -110,3 +112,18 @@ def test_a_service_that_is_away_fails_and_is_named(lakehouse, monkeypatch):
     code, text = lakehouse("plan", "--only", "buckets,airbyte", "--airbyte-conn-id", "nowhere")
     assert code == 1 and "airbyte: failed" in text and "127.0.0.1:9" in text
     assert "buckets: as declared" in text
+
+
+def test_a_new_connection_is_written_from_what_the_source_offers(lakehouse, corner, include):
+    name = f"{corner}_new"
+    options = ("--name", name, "--type", "postgres", "--connection", "shop_db", "--schedule", "6h")
+    code, text = lakehouse("new-connection", *options)
+    assert code == 0, text
+    path = include / "pipelines" / "connections" / f"{name}.yaml"
+    declared = load(path, Connection)
+    orders = next(stream for stream in declared.streams if stream.name == "orders")
+    assert (declared.tier, orders.cursor_field, orders.primary_key) == ("6h", "updated_at", ["order_id"])
+    planned = lakehouse("plan", "--only", "airbyte")[1]
+    # the source that was asked is the one that is declared, secrets and all
+    assert f"connection {name}: created" in planned and f"source {name}" not in planned
+    path.unlink()
