@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is installed here yet: run \`make up\` first."; exit 1; }
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
-.PHONY: help install install-dev up down status logs env run check load-files \
+.PHONY: help install install-dev up down status logs env run check new-connection load-files \
         test test-unit test-integration test-e2e test-chaos test-minio bench lint lock clean
 
 help: ## list the targets
@@ -40,6 +40,9 @@ run: ## run a DAG and follow it: DAG=daily_batch [DATE=2026-01-31]
 
 check: install ## check what include/pipelines/ declares
 	@.venv/bin/python -m lakehouse.ops.check
+
+new-connection: ## ask for a source, discover its streams, declare it: [ARGS="--name crm --type postgres"]
+	@$(INSTALLED); $(STACK) new-connection -- $(ARGS)
 
 load-files: ## invoice CSVs into the inbox in place of the generated ones: DIR=folder
 	@$(INSTALLED); $(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))

@@ -47,6 +47,7 @@ from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 refuse_mistakes("connections/*.yaml", "dremio.yaml", "reflections.yaml", "dashboards.yaml", "daily_batch.yaml")
 
 SYNC_LIMIT = timedelta(minutes=90)
+END_OF_BATCH = "{{ batch_date(dag_run, params) + macros.timedelta(days=1) }}"
 SLOT = "{{ ti.xcom_pull(task_ids='marts.claim_slot') }}"
 DEADLINE = timedelta(hours=3, minutes=45)  # 04:45 UTC
 QUARANTINED = """
@@ -119,7 +120,11 @@ with DAG(
         with extract:
             # the limit of the sync itself: execution_timeout does not count while the task is deferred
             sync = AirbyteSyncOperator(
-                task_id=name, connection=name, timeout=SYNC_LIMIT, execution_timeout=SYNC_LIMIT + timedelta(minutes=5)
+                task_id=name,
+                connection=name,
+                fresh_since=END_OF_BATCH,  # a sync of the connection's tier may be under way
+                timeout=SYNC_LIMIT,
+                execution_timeout=SYNC_LIMIT + timedelta(minutes=5),
             )
         with publish:
             columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row

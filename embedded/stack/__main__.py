@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("date", nargs="?", type=_day, help="the batch, YYYY-MM-DD")
     command = add("load-files", load_files, "put a folder of invoice CSVs into the inbox, in place of what is there")
     command.add_argument("folder", type=Path)
+    command = add("new-connection", new_connection, "ask for a source, discover its streams, declare the connection")
+    command.add_argument("options", nargs="*", help="after --: those of `lakehouse new-connection`")
     add("clean", clean, "stop everything and delete the installation's data")
     return parser
 
@@ -192,6 +194,18 @@ def load_files(arguments: argparse.Namespace) -> int:
     command = [str(services.PYTHON), "-m", "embedded.demo", "load-files", str(arguments.folder.resolve())]
     environment = os.environ | services.demo_environment(settings)
     return subprocess.run(command, env=environment, cwd=REPOSITORY, check=False).returncode
+
+
+def new_connection(arguments: argparse.Namespace) -> int:
+    """Hand over to the package's own command, in the environment of this installation's Airflow."""
+    settings = _existing()
+    if running(settings.home, "airbyte") is None:
+        raise StackError("Airbyte is not running, and is asked for the streams: start it by `make up`.")
+    import os
+    import subprocess
+
+    command = [str(airflow.BIN / "python"), "-m", "lakehouse.cli", "new-connection", *arguments.options]
+    return subprocess.run(command, env=os.environ | airflow.environment(settings), check=False).returncode
 
 
 def clean(arguments: argparse.Namespace) -> int:

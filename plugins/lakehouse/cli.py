@@ -4,6 +4,7 @@
     lakehouse plan                      what differs? exit code 2 if anything does
     lakehouse apply                     make it equal; says what it changed, removes nothing unless a role says so
     lakehouse plan --only dremio        one part, or several: --only dremio,airbyte
+    lakehouse new-connection            ask for a source of Airbyte's, discover its streams, write their declaration
 
 It runs the code of the operators. Connections come from where Airflow's own commands take them: `AIRFLOW_CONN_...`, the
 secrets backend, the metadata database.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lakehouse.airbyte import new_connection
 from lakehouse.ops.declarations import INCLUDE_VARIABLE, DeclarationError, load, pipelines_dir
 
 AS_DECLARED, FAILED, DIFFERS = 0, 1, 2  # exit codes
@@ -135,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check()
     # as `airflow connections get` does, so that the metadata database is asked too
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    if options.command == "new-connection":
+        return new_connection.main(options)
     outcomes = [_show(name, _run(name, options), options) for name in options.only]
     if any(outcome.errors for outcome in outcomes):
         return FAILED
@@ -183,11 +187,14 @@ def _parser() -> argparse.ArgumentParser:
         "check": "check the declarations, without any service",
         "plan": "show what differs; exit code 2 if anything does",
         "apply": "make it equal; removes nothing unless a role is `exclusive`",
+        "new-connection": "ask for a source, discover its streams, write connections/<name>.yaml",
     }
     for command, text in helps.items():
         sub = commands.add_parser(command, help=text)
         sub.add_argument("--include", metavar="DIR", help=f"folder above pipelines/ (default: ${INCLUDE_VARIABLE})")
-        if command == "check":
+        if command == "new-connection":
+            new_connection.add_arguments(sub)
+        if command in ("check", "new-connection"):
             continue
         sub.add_argument("--only", type=_names, default=list(PARTS), metavar="PARTS", help=", ".join(PARTS))
         for conn_id in dict.fromkeys(part.conn_id for part in PARTS.values()):

@@ -32,6 +32,18 @@ def plan(airbyte: AirbyteClient, declared: Declarations, get_connection: GetConn
     return _Apply(_DryRun(airbyte), declared, get_connection).run()
 
 
+def apply_source(
+    airbyte: AirbyteClient, declared: Declarations, name: str, source: Source, get_connection: GetConnection
+) -> tuple[str, bool]:
+    """Create one source, or correct the one of that name; return its id and whether it was created.
+
+    :raises AirbyteError: as `apply`.
+    """
+    applied = _Apply(airbyte, declared, get_connection)
+    source_id, changes = applied.source(name, source)
+    return source_id, f"source {name}: created" in changes
+
+
 class _DryRun:
     """An Airbyte that reads from the real one, and answers writes with an id that nothing has."""
 
@@ -69,6 +81,11 @@ class _Apply:
             connection_id = self._connection(connection, workspace, source, destinations[connection.destination])
             self._settings(connection, connection_id)
         return self._changes
+
+    def source(self, name: str, source: Source) -> tuple[str, list[str]]:
+        """One source alone; its id and what was changed."""
+        source_id = self._source(name, source, self._workspace(self._declared.airbyte.workspace))
+        return source_id, self._changes
 
     def _workspace(self, name: str) -> str:
         found = _named(self._airbyte.all("/workspaces"), name)
@@ -195,11 +212,7 @@ def _connection_fields(item: Connection) -> dict[str, Any]:
     return {
         "name": item.name,
         "status": "active",
-        "schedule": (
-            {"scheduleType": "manual"}
-            if item.schedule == "manual"
-            else {"scheduleType": "cron", "cronExpression": item.schedule}
-        ),
+        "schedule": {"scheduleType": "manual"},  # whatever is declared: the DAGs start it
         "namespaceDefinition": "custom_format",
         "namespaceFormat": item.namespace_format,
         "nonBreakingSchemaUpdatesBehavior": item.schema_changes,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lakehouse.ops.declarations import DeclarationError, Declared, load, pipelines_dir
 
@@ -18,6 +18,8 @@ SyncMode = Literal[
     "incremental_deduped_history",
 ]
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
+MANUAL = "manual"
+TIERS = {"15m": "*/15 * * * *", "6h": "0 */6 * * *", "daily": "0 0 * * *"}  # name -> cron, in UTC
 
 
 class Configured(Declared):
@@ -156,16 +158,38 @@ class Lakehouse(Declared):
 
 
 class Connection(Declared):
-    """connections/<name>.yaml: a source, where it goes, and its streams."""
+    """connections/<name>.yaml: a source, where it goes, and its streams.
+
+    :ivar schedule: `manual`, a name of TIERS, or a cron of five fields in UTC: when the DAG `ingest_<tier>` syncs it.
+        Airbyte itself never starts it, and the daily batch always does.
+    """
 
     name: str
     source: Source
     destination: str
-    schedule: str = "manual"
+    schedule: str = MANUAL
     namespace_format: str
     schema_changes: Literal["ignore", "propagate_columns", "disable_connection"] = "propagate_columns"
     streams: list[Stream]
     lakehouse: Lakehouse = Field(default_factory=Lakehouse)
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_known(cls, schedule: str) -> str:
+        return checked_schedule(schedule)
+
+    @property
+    def tier(self) -> str | None:
+        """The tier whose DAG syncs this connection, as it stands in the DAG's id; None: no DAG but the daily batch."""
+        if self.schedule == MANUAL:
+            return None
+        # an id has letters, digits, - _ and dots; `--` and `x` stand in no cron, so that each has an id of its own
+        return self.schedule.replace("/", "--").translate(str.maketrans(" *,", "_x."))
+
+    @property
+    def cron(self) -> str | None:
+        """When the tier's DAG runs; None: there is none."""
+        return None if self.schedule == MANUAL else TIERS.get(self.schedule, self.schedule)
 
     def published_streams(self) -> list[dict[str, Any]]:
         """Return the streams as PublishOperator takes them: name, batch_date, and what else is declared of them."""
@@ -181,6 +205,29 @@ class Connection(Declared):
                 for item in self.lakehouse.rejected_streams
             ),
         ]
+
+
+def checked_schedule(schedule: str) -> str:
+    """Return a schedule as it is kept: `manual`, a name of TIERS, or a cron with single blanks.
+
+    :raises ValueError: it is none of them.
+    """
+    if schedule == MANUAL or schedule in TIERS:
+        return schedule
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped]  # comes with Airflow
+
+    fields = schedule.lower().split()
+    try:
+        if len(fields) != 5 or not re.fullmatch(r"[a-z0-9*/, -]+", " ".join(fields)):
+            raise ValueError("not five fields of numbers, names, * / , -")
+        croniter(" ".join(fields))
+    except (CroniterError, ValueError) as error:
+        tiers = ", ".join((MANUAL, *TIERS))
+        raise ValueError(
+            f"write one of {tiers}, or a cron of five fields (minute hour day month weekday, UTC) in quotes, "
+            f'such as "0 */2 * * *"; as a cron it is wrong: {error}'
+        ) from None
+    return next((tier for tier, cron in TIERS.items() if cron.split() == fields), " ".join(fields))
 
 
 class Manifest(BaseModel):

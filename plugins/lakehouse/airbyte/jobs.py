@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
@@ -28,7 +29,9 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """A job. `rows` and `bytes` are what is committed at the destination; `seconds` how long it has run."""
+    """A job. `rows` and `bytes` are what is committed at the destination; `seconds` how long it has run; `began_at`
+    epoch seconds, 0 where Airbyte does not tell.
+    """
 
     job_id: int
     status: JobStatus
@@ -36,6 +39,7 @@ class Job:
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    began_at: float = 0.0
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> Self:
@@ -58,6 +62,7 @@ class Job:
             int(answer.get("rowsSynced") or 0),
             int(answer.get("bytesSynced") or 0),
             iso_seconds(answer.get("duration")),
+            moment(answer["startTime"]) if answer.get("startTime") else 0.0,
         )
 
 
@@ -71,6 +76,15 @@ def iso_seconds(text: str | None) -> float:
         return 0.0
     days, hours, minutes, seconds = (float(found.group(name) or 0) for name in "dhms")
     return days * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def moment(text: str) -> float:
+    """Return the epoch seconds of an ISO date or time; UTC unless it says otherwise.
+
+    :raises ValueError: it is none.
+    """
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def interval(elapsed: float) -> float:

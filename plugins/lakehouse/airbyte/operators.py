@@ -17,7 +17,7 @@ from lakehouse.airbyte.exceptions import (
     SyncMisconfigured,
     SyncTimeout,
 )
-from lakehouse.airbyte.jobs import Job, JobStatus, interval
+from lakehouse.airbyte.jobs import Job, JobStatus, interval, moment
 from lakehouse.airbyte.trigger import AirbyteJobTrigger
 from lakehouse.ops.records import record
 
@@ -46,9 +46,9 @@ class AirbyteConnectionLink(BaseOperatorLink):
 class AirbyteSyncOperator(BaseOperator):
     """Syncs one Airbyte connection and waits for it, without holding a worker.
 
-    A sync that runs already is taken over. A try that comes after one whose worker or triggerer died finds the
-    job of that try and waits for it; a task that is cleared starts a new sync. Killed, the task cancels the job
-    that it started (not one that it found running).
+    A sync that runs already is taken over, unless it began before `fresh_since`. A try that comes after one whose
+    worker or triggerer died finds the job of that try and waits for it; a task that is cleared starts a new sync.
+    Killed, the task cancels the job that it started (not one that it found running).
 
     Returns `{"job_id", "connection_id", "rows", "bytes", "seconds", "streams": {stream: rows},
     "columns": {stream: {column: type}}}`; the last two need `config_api_url` in the Airflow connection's extra
@@ -59,6 +59,8 @@ class AirbyteSyncOperator(BaseOperator):
     :param airbyte_conn_id: Airflow connection of type `airbyte` (templated).
     :param timeout: how long a sync may take, counted from its start; then the task fails, and cancels the job if it
         had started it. (Airflow's own `execution_timeout` does not count while a task is deferred.)
+    :param fresh_since: ISO date or time (templated), UTC unless it says otherwise. A running sync that began before
+        it is waited for, and another one started after it: what came to the source until then is to be read.
     :param require_rows: fail if the sync read nothing.
     :param deferrable: wait in the triggerer; otherwise in the worker.
     :param worker_seconds: seconds to wait in the worker before deferring: deferring costs about a second.
@@ -73,7 +75,7 @@ class AirbyteSyncOperator(BaseOperator):
         AirbyteSyncOperator(task_id="postgres", connection="postgres", retries=2)
     """
 
-    template_fields: Sequence[str] = ("connection", "workspace", "airbyte_conn_id")
+    template_fields: Sequence[str] = ("connection", "workspace", "airbyte_conn_id", "fresh_since")
     operator_extra_links = (AirbyteConnectionLink(),)
     ui_color = "#e4e2ff"
 
@@ -84,6 +86,7 @@ class AirbyteSyncOperator(BaseOperator):
         workspace: str | None = None,
         airbyte_conn_id: str = "airbyte_default",
         timeout: timedelta = timedelta(hours=2),
+        fresh_since: str | None = None,
         require_rows: bool = False,
         deferrable: bool = True,
         worker_seconds: float = 5.0,
@@ -94,6 +97,7 @@ class AirbyteSyncOperator(BaseOperator):
         self.workspace = workspace
         self.airbyte_conn_id = airbyte_conn_id
         self.timeout = timeout
+        self.fresh_since = fresh_since
         self.require_rows = require_rows
         self.deferrable = deferrable
         self.worker_seconds = worker_seconds
@@ -102,6 +106,9 @@ class AirbyteSyncOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Start or find the sync; wait a little; defer."""
+        return self._sync(context)
+
+    def _sync(self, context: Any) -> dict[str, Any]:
         from lakehouse.airbyte.hook import AirbyteHook
 
         with AirbyteHook(self.airbyte_conn_id) as airbyte:
@@ -123,10 +130,16 @@ class AirbyteSyncOperator(BaseOperator):
         self._starting = connection_id
         job, attached = airbyte.start_sync(connection_id)
         started_at = time.time()
-        state = {"job_id": job.job_id, "owned": not attached, "started_at": started_at}
+        old = attached and self.fresh_since is not None and job.began_at < moment(self.fresh_since)
+        state = {"job_id": job.job_id, "owned": not attached, "started_at": started_at, "old": old}
         context["task_state_store"].set(_JOB_KEY, state)
         self._starting = None
-        if attached:
+        if old:
+            self.log.info(
+                "%s is being synced by job %d, which began before %s: waiting for its end, to start another",
+                self.connection, job.job_id, self.fresh_since,
+            )  # fmt: skip
+        elif attached:
             self.log.info("%s is being synced already: waiting for its job %d", self.connection, job.job_id)
         else:
             self.log.info("started job %d of %s", job.job_id, self.connection)
@@ -189,6 +202,9 @@ class AirbyteSyncOperator(BaseOperator):
                 airbyte.cancel(job.job_id)
             context["task_state_store"].delete(_JOB_KEY)
             raise SyncTimeout(self.connection, job.job_id, self.timeout.total_seconds(), job.status, own)
+        if (context["task_state_store"].get(_JOB_KEY) or {}).get("old"):  # however it ended
+            context["task_state_store"].delete(_JOB_KEY)
+            return self._sync(context)
         streams, reason, needs_repair = airbyte.details(job.job_id)
         if job.status is not JobStatus.SUCCEEDED:
             context["task_state_store"].delete(_JOB_KEY)

@@ -82,6 +82,7 @@ class PublishOperator(BaseOperator):
         (templated).
     :param columns: stream -> columns, for streams that name none themselves: what AirbyteSyncOperator returns
         under this name (templated).
+    :param batch: day YYYY-MM-DD that snapshots belong to (templated); None: the run's batch (`lakehouse.ops.batch`).
     :param bucket: bucket of the lake (templated).
     :param landing_prefix: where sources land (templated).
     :param published_prefix: where published sources stand (templated).
@@ -106,6 +107,7 @@ class PublishOperator(BaseOperator):
         "source",
         "streams",
         "columns",
+        "batch",
         "bucket",
         "landing_prefix",
         "published_prefix",
@@ -119,6 +121,7 @@ class PublishOperator(BaseOperator):
         source: str,
         streams: Sequence[Mapping[str, Any]],
         columns: Mapping[str, Mapping[str, str]] | None = None,
+        batch: str | None = None,
         bucket: str = "datalake",
         landing_prefix: str = "bronze/landing",
         published_prefix: str = "bronze",
@@ -131,6 +134,7 @@ class PublishOperator(BaseOperator):
         self.source = source
         self.streams = streams
         self.columns = columns
+        self.batch = batch
         self.bucket = bucket
         self.landing_prefix = landing_prefix
         self.published_prefix = published_prefix
@@ -146,7 +150,7 @@ class PublishOperator(BaseOperator):
 
         known = self.columns or {}
         streams = [Stream(**({"columns": known.get(stream["name"], {})} | dict(stream))) for stream in self.streams]
-        batch = batch_date(context).isoformat()
+        batch = self.batch or batch_date(context).isoformat()
         publisher = StreamPublisher(
             ObjectStoreHook(self.aws_conn_id),
             bucket=self.bucket,

@@ -2,8 +2,9 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lakehouse.minio.landing import LandingIndex, LandingObject, inspect
 from lakehouse.minio.partitions import Slice, current, desired, empty_name, superseded
 from lakehouse.minio.slicing import cut, write_empty
 from lakehouse.minio.unify import unified
-from lakehouse.ops.lease import Holder, Lease
+from lakehouse.ops.lease import Holder, Lease, LeaseHeld
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +139,22 @@ class StreamPublisher:
         :raises StoreUnreachable: the object store does not answer.
         :raises LeaseLost: another try of the task has taken over.
         """
-        name = f"publish/{self._bucket}/{self._published}/{stream.name}"
-        with (
-            Lease(self._conn_id, name, holder=self._holder) as lease,
-            tempfile.TemporaryDirectory(prefix="publish-") as folder,
-        ):
+        with self._lease(stream) as lease, tempfile.TemporaryDirectory(prefix="publish-") as folder:
             return self._publish(stream, batch, lease, Path(folder))
+
+    @contextmanager
+    def _lease(self, stream: Stream) -> Iterator[Lease]:
+        """The stream's lease, however long its holder is at work: the batch waits for an ingest run, not the day."""
+        name = f"publish/{self._bucket}/{self._published}/{stream.name}"
+        with ExitStack() as held:
+            while True:
+                try:
+                    lease = held.enter_context(Lease(self._conn_id, name, holder=self._holder))
+                    break
+                except LeaseHeld as other:
+                    log.info("%s: waiting for %s, which publishes it", stream.name, other.holder)
+                    self._stop_if_told(stream)
+            yield lease
 
     def _publish(self, stream: Stream, batch: str, lease: Lease, folder: Path) -> Published:
         rule = BatchDate(stream.batch_date)

@@ -15,7 +15,7 @@ that a waiting run is one waiting task.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,6 +66,26 @@ def take(context: Mapping[str, Any]) -> None:
     )  # fmt: skip
     _note(ti)
     raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=pause))
+
+
+def leave_to(dag_id: str) -> Callable[[Mapping[str, Any]], None]:
+    """Return a `pre_execute` that skips its task, and what comes after it, while a run of another DAG is under way.
+
+    For what the other DAG does as well, and would be disturbed by: it reads in several steps what the task changes.
+
+    Example::
+
+        PublishOperator(task_id="postgres", source="postgres", streams=streams, pre_execute=leave_to("daily_batch"))
+    """
+
+    def unless_under_way(context: Mapping[str, Any]) -> None:
+        from airflow.sdk.exceptions import AirflowSkipException  # as in `take`
+
+        # a queued run too: it may be a failed one that was cleared, and goes on with what it has read
+        if context["ti"].get_dr_count(dag_id=dag_id, states=["running", "queued"]):
+            raise AirflowSkipException(f"A run of {dag_id} is under way: it is left to it and to the next run here.")
+
+    return unless_under_way
 
 
 def _first_under_way(ti: Any) -> tuple[str | None, int]:

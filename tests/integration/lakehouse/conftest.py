@@ -3,14 +3,20 @@ and a database schema of their own for run records, leases and the release journ
 """
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import psycopg2
 import pytest
 
 from lakehouse.minio.hook import ObjectStoreHook
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +36,18 @@ def own_database(reach: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stack_connections(reach: dict[str, str]) -> Iterator[None]:
-    """Object store, Airbyte and the demo sources as Airflow connections."""
+    """Dremio, object store, Airbyte and the demo sources as Airflow connections."""
     shop = urlsplit(reach["SHOP_DB_URL"])
+    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
     connections = {
+        "DREMIO_DEFAULT": {
+            "conn_type": "dremio",
+            "host": rest.hostname,
+            "port": rest.port,
+            "login": reach["DREMIO_USERNAME"],
+            "password": reach["DREMIO_PASSWORD"],
+            "extra": {"flight_port": flight.port},
+        },
         "MINIO_DEFAULT": {
             "conn_type": "aws",
             "login": reach["AWS_ACCESS_KEY_ID"],
@@ -66,3 +81,20 @@ def stack_connections(reach: dict[str, str]) -> Iterator[None]:
     ObjectStoreHook().ensure_bucket("datalake")
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def small_airflow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What makes a process one with a small Airflow of its own, on SQLite, for `dag.test()` of what is in
+    `AIRFLOW__CORE__DAGS_FOLDER`.
+    """
+    home = tmp_path_factory.mktemp("airflow")
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
+    }
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(command, env=os.environ | settings, check=True, capture_output=True, timeout=300)
+    return settings

@@ -1,6 +1,5 @@
 """`lakehouse plan` and `apply` as a person calls them, against the running stack, in a corner of it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,11 +7,12 @@ import uuid
 
 import pytest
 
+from lakehouse.airbyte.declared import Connection
 from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.minio.hook import ObjectStoreHook
+from lakehouse.ops.declarations import load
 from tests.integration.lakehouse.airbyte.test_sync import AIRBYTE, CONNECTION
-from tests.integration.lakehouse.test_examples import dremio_connection
 
 BUCKET = "datalake"
 
@@ -20,8 +20,6 @@ BUCKET = "datalake"
 @pytest.fixture(scope="module")
 def corner(reach, stack_connections, tmp_path_factory):
     """Name of everything that is declared here; removed afterwards."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AIRFLOW_CONN_DREMIO_DEFAULT", json.dumps(dremio_connection(reach)))
     name = f"it_{uuid.uuid4().hex[:8]}"
     store, hook = ObjectStoreHook(), DremioHook()
     store.ensure_bucket(BUCKET)
@@ -36,7 +34,6 @@ def corner(reach, stack_connections, tmp_path_factory):
             for entry in airbyte.get_conn().all(f"/{kind}s"):
                 if entry["name"].startswith(name):
                     airbyte.get_conn().call("DELETE", f"/{kind}s/{entry[f'{kind}Id']}")
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +112,18 @@ def test_a_service_that_is_away_fails_and_is_named(lakehouse, monkeypatch):
     code, text = lakehouse("plan", "--only", "buckets,airbyte", "--airbyte-conn-id", "nowhere")
     assert code == 1 and "airbyte: failed" in text and "127.0.0.1:9" in text
     assert "buckets: as declared" in text
+
+
+def test_a_new_connection_is_written_from_what_the_source_offers(lakehouse, corner, include):
+    name = f"{corner}_new"
+    options = ("--name", name, "--type", "postgres", "--connection", "shop_db", "--schedule", "6h")
+    code, text = lakehouse("new-connection", *options)
+    assert code == 0, text
+    path = include / "pipelines" / "connections" / f"{name}.yaml"
+    declared = load(path, Connection)
+    orders = next(stream for stream in declared.streams if stream.name == "orders")
+    assert (declared.tier, orders.cursor_field, orders.primary_key) == ("6h", "updated_at", ["order_id"])
+    planned = lakehouse("plan", "--only", "airbyte")[1]
+    # the source that was asked is the one that is declared, secrets and all
+    assert f"connection {name}: created" in planned and f"source {name}" not in planned
+    path.unlink()

@@ -27,56 +27,12 @@ print("RAN", sorted(states))
 """
 
 
-def dremio_connection(reach):
-    """Airflow's connection to the stack's Dremio."""
-    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
-    return {
-        "conn_type": "dremio",
-        "host": rest.hostname,
-        "port": rest.port,
-        "login": reach["DREMIO_USERNAME"],
-        "password": reach["DREMIO_PASSWORD"],
-        "extra": {"flight_port": flight.port},
-    }
+pytestmark = pytest.mark.usefixtures("own_database", "stack_connections")
 
 
-@pytest.fixture(scope="module")
-def airflow(reach, tmp_path_factory):
-    """Environment of a small Airflow: SQLite, and the stack's services as its connections."""
-    home = tmp_path_factory.mktemp("airflow")
-    connections = {
-        "DREMIO_DEFAULT": dremio_connection(reach),
-        "MINIO_DEFAULT": {
-            "conn_type": "aws",
-            "login": reach["AWS_ACCESS_KEY_ID"],
-            "password": reach["AWS_SECRET_ACCESS_KEY"],
-            "extra": {
-                "endpoint_url": reach["S3_ENDPOINT_URL"],
-                "region_name": "us-east-1",
-                "config_kwargs": {"s3": {"addressing_style": "path"}},
-            },
-        },
-    }
-    environment = (
-        dict(os.environ)
-        | {f"AIRFLOW_CONN_{name}": json.dumps(fields) for name, fields in connections.items()}
-        | {
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}",
-        }
-    )
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
-    return environment
-
-
-@pytest.mark.usefixtures("own_database")
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
-def test_it_runs_twice(file, airflow, reach):
-    environment = airflow | {"LAKEHOUSE_DB_URL": os.environ["LAKEHOUSE_DB_URL"]}
+def test_it_runs_twice(file, small_airflow, reach):
+    environment = os.environ | small_airflow | {"AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES)}
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(file)], env=environment, capture_output=True, text=True, timeout=500
     )
@@ -85,15 +41,18 @@ def test_it_runs_twice(file, airflow, reach):
         assert reach[name] not in done.stdout + done.stderr, f"{name} is in the log"
 
 
-@pytest.mark.usefixtures("own_database")
-def test_openlineage_is_told_the_tables_and_the_objects(airflow, reach, tmp_path):
+def test_openlineage_is_told_the_tables_and_the_objects(small_airflow, reach, tmp_path):
     events = tmp_path / "events.jsonl"
     transport = {"type": "file", "log_file_path": str(events), "append": True}
-    environment = airflow | {
-        "LAKEHOUSE_DB_URL": os.environ["LAKEHOUSE_DB_URL"],
-        "AIRFLOW__OPENLINEAGE__DISABLED": "False",
-        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
-    }
+    environment = (
+        os.environ
+        | small_airflow
+        | {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
+            "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        }
+    )
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(EXAMPLES / "example_transfers.py")],
         env=environment,

@@ -1,14 +1,19 @@
 """What holds for every DAG: it can be read, says what it does, whose it is, and how long it may take."""
 
 import pytest
+import yaml
 
 from tests.unit.dags.conftest import REPOSITORY, Parsed
 
-DAGS = sorted(path.stem for path in (REPOSITORY / "dags").glob("*.py"))
+FILES = {path.stem for path in (REPOSITORY / "dags").glob("*.py")}
+SCHEDULES = [
+    yaml.safe_load(file.read_text())["schedule"] for file in REPOSITORY.glob("include/pipelines/connections/*.yaml")
+]
+DAGS = sorted(FILES - {"ingest"} | {f"ingest_{schedule}" for schedule in SCHEDULES if schedule != "manual"})
 PARSE_SECONDS = 2.0  # of all files, once what they import is imported
 
 
-def test_every_file_is_one_dag_of_its_name(bag: Parsed) -> None:
+def test_every_file_is_one_dag_of_its_name_and_ingest_one_for_each_tier(bag: Parsed) -> None:
     assert bag.import_errors == {}
     assert sorted(bag.dags) == DAGS
 

@@ -58,7 +58,11 @@ def errors(bag: Parsed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         ),
         pytest.param("daily_batch.yaml", "dag_id: 1\n", r"daily_batch.yaml:1: groups: missing", BOTH, id="groups"),
         pytest.param(
-            "connections/postgres.yaml", "name: [\n", r"postgres.yaml:2: not valid YAML", BOTH, id="connection"
+            "connections/postgres.yaml",
+            "name: [\n",
+            r"postgres.yaml:2: not valid YAML",
+            BOTH | {"ingest"},
+            id="connection",
         ),
         pytest.param("airbyte.yaml", "workspace: x\n", r"destinations: missing", {"platform_setup"}, id="airbyte"),
         pytest.param(

@@ -169,6 +169,24 @@ def test_a_job_that_somebody_else_started_goes_on_after_the_timeout(airbyte, con
     assert airbyte.sent("DELETE", "/jobs/42") == []
 
 
+@pytest.mark.parametrize("end", ["succeeded", "failed"])
+def test_a_running_sync_that_began_too_early_is_waited_for_and_followed_by_another(airbyte, context, end):
+    airbyte.busy, airbyte.states = 42, ["running"]  # since 01:00
+    task = sync(fresh_since="2026-11-24")
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    assert not deferred.value.trigger.owned
+    airbyte.busy, airbyte.states = None, [end, "succeeded"]
+    done = sync(fresh_since="2026-11-24").execute_complete(context, {"outcome": "ended", "job_id": 42, "status": end})
+    assert (done["job_id"], done["rows"]) == (1, 7)
+    assert airbyte.sent("DELETE", "/jobs/42") == []
+
+
+def test_a_running_sync_that_began_late_enough_is_taken_over(airbyte, context):
+    airbyte.busy, airbyte.states = 42, ["running", "succeeded"]
+    assert sync(fresh_since="2026-11-23").execute(context)["job_id"] == 42
+
+
 def test_no_rows_are_fine_unless_some_were_required(airbyte, context):
     airbyte.rows = 0
     assert sync().execute(context)["rows"] == 0

@@ -10,7 +10,7 @@ import pytest
 from lakehouse.minio import publish
 from lakehouse.minio.hook import StoredObject
 from lakehouse.minio.publish import StreamPublisher
-from lakehouse.ops.lease import LeaseLost
+from lakehouse.ops.lease import LeaseHeld, LeaseLost
 
 EXTRACTED = datetime(2026, 11, 23, 1, 5, tzinfo=UTC)
 
@@ -88,14 +88,18 @@ class MemoryIndex:
 
 
 class MemoryLease:
-    """A lease that is lost after `lost_after` checks."""
+    """A lease that is lost after `lost_after` checks, and that another holds for the first `held` tries to take it."""
 
     lost_after = None
+    held = 0
 
     def __init__(self, conn_id, name, *, holder):
         self.name = name
 
     def __enter__(self):
+        if MemoryLease.held:
+            MemoryLease.held -= 1
+            raise LeaseHeld(self.name, "ingest_15m/r/publish.postgres/-1", 35)
         return self
 
     def __exit__(self, *_):
@@ -124,6 +128,7 @@ def index(monkeypatch):
 @pytest.fixture
 def lease(monkeypatch):
     monkeypatch.setattr(MemoryLease, "lost_after", None)
+    monkeypatch.setattr(MemoryLease, "held", 0)
     monkeypatch.setattr(publish, "Lease", MemoryLease)
     return MemoryLease
 

@@ -296,6 +296,17 @@ def test_who_lost_the_lease_removes_nothing_and_writes_no_more(publisher, store,
     assert store.rows() == {"2026-11-20": [3], "2026-11-21": [4]}
 
 
+def test_while_another_run_publishes_the_stream_it_is_waited_for(publisher, store, land, lease, monkeypatch):
+    land("a", [(1, at(20))])
+    lease.held = 50  # times 35 s
+    publisher.publish(ORDERS, BATCH)
+    assert store.rows() == {"2026-11-20": [1]} and lease.held == 0
+    lease.held = 50
+    monkeypatch.setattr(publisher, "_stopped", lambda: lease.held < 48)
+    with pytest.raises(PublishError, match="stopped before"):
+        publisher.publish(ORDERS, BATCH)
+
+
 def test_an_object_that_was_not_stored_whole_is_removed_and_told(publisher, store, land, monkeypatch):
     land("a", [(1, at(20)), (2, at(21))])
     whole = store.store

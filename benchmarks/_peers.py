@@ -1,0 +1,154 @@
+"""One peer, one table or file, in a process of its own: `_peers.py NAME '{"dsn": ..., "table": ..., ...}'`.
+
+Each reads the source whole and leaves snappy Parquet in the bucket. Run by benchmarks/ingestion.py, in the environment
+that it makes for them; `bare-cdk` in the stack's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Airbyte's own columns, in DuckDB: what the embedded Airbyte adds to each row, so that both write the same
+AIRBYTE_COLUMNS = (
+    "CAST(uuid() AS VARCHAR) AS _airbyte_raw_id, CAST(now() AS TIMESTAMPTZ) AS _airbyte_extracted_at, "
+    "0::BIGINT AS _airbyte_generation_id, "
+    "{'sync_id': 1::BIGINT, 'changes': []::STRUCT(field VARCHAR, change VARCHAR, reason VARCHAR)[]} AS _airbyte_meta"
+)
+
+
+def s3(job: dict[str, Any]) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=job["endpoint"],
+        region_name="us-east-1",
+        config=Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"}),
+    )
+
+
+def upload(job: dict[str, Any], path: Path) -> None:
+    s3(job).upload_file(str(path), job["bucket"], f"bench/{job['peer']}/{path.name}")
+
+
+def duckdb_alone(job: dict[str, Any], folder: Path) -> None:
+    copy(job, folder, f"src.public.{job['table']}", attach=True)
+
+
+def duckdb_csv(job: dict[str, Any], folder: Path) -> None:
+    s3(job).download_file(job["bucket"], job["key"], str(folder / "in.csv"))
+    copy(job, folder, f"read_csv('{folder}/in.csv', all_varchar = true)", attach=False)
+
+
+def copy(job: dict[str, Any], folder: Path, relation: str, *, attach: bool) -> None:
+    import duckdb
+    import duckdb_extensions
+
+    duck = duckdb.connect(config={"threads": job["threads"]})
+    if attach:
+        duckdb_extensions.import_extension("postgres_scanner")
+        duck.execute(f"LOAD postgres_scanner; ATTACH '{job['dsn']}' AS src (TYPE postgres, READ_ONLY)")
+    out = folder / "out.parquet"
+    duck.execute(
+        f"COPY (SELECT {AIRBYTE_COLUMNS}, * FROM {relation}) TO '{out}' "
+        "(FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 1000000)"
+    )
+    upload(job, out)
+
+
+def connectorx_alone(job: dict[str, Any], folder: Path) -> None:
+    import connectorx
+    import pyarrow.parquet as pq
+
+    table = connectorx.read_sql(
+        job["dsn"], f"SELECT * FROM {job['table']}", return_type="arrow",
+        partition_on="c0", partition_num=job["threads"],
+    )  # fmt: skip
+    pq.write_table(table, folder / "out.parquet", compression="snappy", row_group_size=1_000_000)
+    upload(job, folder / "out.parquet")
+
+
+def adbc_alone(job: dict[str, Any], folder: Path) -> None:
+    import adbc_driver_postgresql.dbapi as adbc
+    import pyarrow.parquet as pq
+
+    with adbc.connect(job["dsn"]) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {job['table']}")
+        reader = cursor.fetch_record_batch()
+        with pq.ParquetWriter(folder / "out.parquet", reader.schema, compression="snappy") as writer:
+            for batch in reader:
+                writer.write_batch(batch, row_group_size=1_000_000)
+    upload(job, folder / "out.parquet")
+
+
+def dlt_with(backend: str) -> Callable[[dict[str, Any], Path], None]:
+    def run(job: dict[str, Any], folder: Path) -> None:
+        os.environ |= {
+            "DLT_DATA_DIR": str(folder), "DLT_TELEMETRY__ENABLED": "false", "RUNTIME__DLTHUB_TELEMETRY": "false",
+        }  # fmt: skip
+        import dlt
+        from dlt.sources.sql_database import sql_table
+
+        options: dict[str, Any] = {"backend": backend, "chunk_size": 100_000}
+        if backend == "connectorx":
+            options["backend_kwargs"] = {
+                "conn": job["dsn"], "return_type": "arrow_stream", "partition_on": "c0",
+                "partition_num": job["threads"],
+            }  # fmt: skip
+        target = dlt.destinations.filesystem(
+            f"s3://{job['bucket']}/bench/{job['peer']}",
+            credentials={
+                "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+                "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+                "endpoint_url": job["endpoint"],
+                "region_name": "us-east-1",
+            },
+        )
+        pipeline = dlt.pipeline("bench", destination=target, dataset_name="t", pipelines_dir=str(folder))
+        source = sql_table(job["dsn"].replace("postgresql:", "postgresql+psycopg2:"), job["table"], **options)
+        pipeline.run(source, loader_file_format="parquet", write_disposition="replace").raise_on_failed_jobs()
+
+    return run
+
+
+def bare_cdk(job: dict[str, Any], folder: Path) -> None:
+    """Reads the pages and counts the records: the CDK alone writes nothing but messages."""
+    import logging
+
+    from airbyte_cdk.models import ConfiguredAirbyteCatalogSerializer, Type
+    from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+
+    stream = {"name": "rows", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}
+    catalog = ConfiguredAirbyteCatalogSerializer.load(
+        {"streams": [{"stream": stream, "sync_mode": "full_refresh", "destination_sync_mode": "overwrite"}]}
+    )
+    source = ConcurrentDeclarativeSource(
+        catalog=catalog, config={}, state=None, source_config=job["manifest"], config_path=None
+    )
+    messages = source.read(logging.getLogger("airbyte"), {}, catalog, None)
+    found = sum(message.type == Type.RECORD for message in messages)
+    if found != job["rows"]:
+        sys.exit(f"the CDK read {found} records of {job['rows']}")
+
+
+PEERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "DuckDB alone": duckdb_alone,
+    "connectorx alone": connectorx_alone,
+    "ADBC alone": adbc_alone,
+    "dlt, connectorx": dlt_with("connectorx"),
+    "dlt, pyarrow": dlt_with("pyarrow"),
+    "bare DuckDB": duckdb_csv,
+    "bare CDK": bare_cdk,
+}
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[2])
+    with tempfile.TemporaryDirectory() as scratch:
+        PEERS[sys.argv[1]](given | {"peer": sys.argv[1].replace(" ", "_")}, Path(scratch))
