@@ -91,7 +91,7 @@ with DAG(
         "retries": 3,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
+        "max_retry_delay": timedelta(minutes=2),  # the tries of a cleared task go on counting
         "execution_timeout": timedelta(minutes=30),
         "pre_execute": turn.take,
     },
