@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CURSOR = "_ab_cdc_cursor"
 # Airbyte's columns of a changed row: JSON schema and Arrow type
-META: dict[str, tuple[dict[str, Any], pa.DataType]] = {
+CDC_COLUMNS: dict[str, tuple[dict[str, Any], pa.DataType]] = {
     "_ab_cdc_log_file": (TEXT, pa.string()),
     "_ab_cdc_log_pos": (NUMBER, pa.float64()),
     CURSOR: (INTEGER, pa.int64()),
@@ -51,7 +51,7 @@ META: dict[str, tuple[dict[str, Any], pa.DataType]] = {
     "_ab_cdc_deleted_at": (DATE_TIME_TZ, pa.timestamp("us", "UTC")),
 }
 # server variable -> the values that a binlog reader can work with, first the one to set
-SETTINGS = {
+REQUIRED_SETTINGS = {
     "log_bin": ("ON",),
     "binlog_format": ("ROW",),
     "binlog_row_image": ("FULL",),
@@ -110,16 +110,16 @@ def stream(table: "Table") -> DiscoveredStream:
     found = table.stream()
     found.incremental = bool(table.primary_key)
     if found.incremental:
-        found.columns = found.columns | {name: schema for name, (schema, _) in META.items()}
+        found.columns = found.columns | {name: schema for name, (schema, _) in CDC_COLUMNS.items()}
         found.cursor_is_fixed, found.default_cursor = True, CURSOR
     return found
 
 
 def check(session: Session, server: Server) -> None:
     """Refuse a server whose binlog cannot be read, with the setting to change."""
-    names = ", ".join(f"'{name}'" for name in SETTINGS)
+    names = ", ".join(f"'{name}'" for name in REQUIRED_SETTINGS)
     for name, value in session.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"):
-        allowed = SETTINGS[name.lower()]
+        allowed = REQUIRED_SETTINGS[name.lower()]
         if value.upper() not in allowed:
             raise server.refused(f"method CDC needs {name}={allowed[0] or chr(39) * 2}, and the server has {value}")
     _now(session)
@@ -214,7 +214,7 @@ class BinlogSync:
         at = datetime.datetime.fromtimestamp(self._delivery.started_ms / 1000, datetime.UTC)
         meta = _meta(position, 0, at, deleted=False)
         for stream in streams:
-            beside = {name: pa.scalar(meta[name], type_) for name, (_, type_) in META.items()}
+            beside = {name: pa.scalar(meta[name], type_) for name, (_, type_) in CDC_COLUMNS.items()}
             wanted = {name: value for name, value in beside.items() if name in stream.read_columns}
             TableRead(self._session, tables[stream.name], stream, self._batch_rows, self._delivery).copy("TRUE", wanted)
             followed = self._followed.get(stream.name)
@@ -270,7 +270,7 @@ class BinlogSync:
                 )
 
     def _changes(self, start: Position, target: Position) -> Iterator[Position]:
-        """Take in the changes from a position on; yields every end of a transaction, the last at `target` or after."""
+        """Take in the changes from a position on; yields every end of a transaction, up to the first at or after `target`."""
         reader = self._open(start)
         in_transaction = False
         try:
@@ -298,6 +298,9 @@ class BinlogSync:
                         yield end
                         if end >= target:
                             return
+            # all was sent; what follows the last change (a new file, say) need not be read again
+            if not in_transaction:
+                yield Position.of(reader.log_file, reader.log_pos)
         except pymysql.MySQLError as error:
             raise self._server.explain(error, f"reading the binlog from {start}") from error
         finally:
@@ -360,10 +363,8 @@ class BinlogSync:
         ordinal = 0
         for row in event.rows:
             for values, none_sources, deleted in _versions(event, row, followed.stream.primary_key):
-                meta = _meta(at, ordinal, when, deleted=deleted)
-                followed.rows.append(
-                    values | {name: "" for name, why in none_sources.items() if why == "empty set"} | meta
-                )
+                special = {name: SPECIAL[reason] for name, reason in none_sources.items() if reason in SPECIAL}
+                followed.rows.append(values | special | _meta(at, ordinal, when, deleted=deleted))
                 ordinal += 1
         if len(followed.rows) >= self._batch_rows:
             self._flush(followed)
@@ -375,8 +376,8 @@ class BinlogSync:
         arrays = []
         for name in followed.stream.read_columns:
             values = [row.get(name) for row in rows]
-            if name in META:
-                arrays.append(pa.array(values, META[name][1]))
+            if name in CDC_COLUMNS:
+                arrays.append(pa.array(values, CDC_COLUMNS[name][1]))
             else:
                 arrays.append(table.checked(name, table.columns[name].from_binlog, values))
         self._delivery.write(followed.stream.name, pa.table(arrays, list(followed.stream.read_columns)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -9,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.integration.airbyte.servers import Airbyte, free_port, wait_for
 
@@ -26,14 +31,34 @@ def installed() -> bool:
     return all(program(name) for name in ("mariadbd", "mariadb-install-db", "my_print_defaults"))
 
 
+def certificate(home: Path) -> str:
+    """Make a key and a certificate of its own for 127.0.0.1 in `home`; returns the certificate as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (home / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    (home / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return (home / "certificate.pem").read_text()
+
+
 class MariaDb:
-    """The server as a process, with a binlog."""
+    """The server as a process, with a binlog and TLS."""
 
     def __init__(self, home: Path) -> None:
         self.port = free_port()
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
         home.mkdir()
+        self.certificate = certificate(home)
         user = ["--user=root"] if os.geteuid() == 0 else []
         install = [program("mariadb-install-db"), "--no-defaults", f"--datadir={home}/data", "--skip-test-db", *user]
         subprocess.run(
@@ -42,6 +67,7 @@ class MariaDb:
         options = [
             *("--no-defaults", f"--datadir={home}/data", f"--socket={home}/socket", f"--port={self.port}", *user),
             *("--bind-address=127.0.0.1", "--server-id=1", "--log-bin=mysql-bin", "--binlog-format=ROW"),
+            *(f"--ssl-cert={home}/certificate.pem", f"--ssl-key={home}/key.pem"),
             *("--default-time-zone=+02:00", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"),
         ]
         with (home / "log").open("wb") as log:
@@ -85,7 +111,7 @@ class Shop:
             "database": self.name,
             "username": "reader",
             "password": PASSWORD,
-            "ssl_mode": {"mode": "preferred"},
+            "ssl_mode": {"mode": "verify_identity", "ca_certificate": self.server.certificate},
             "replication_method": {"method": method},
         }
         body = {"name": self.name, "workspaceId": airbyte.workspace(), "configuration": configuration | changes}
