@@ -270,7 +270,7 @@ class BinlogSync:
                 )
 
     def _changes(self, start: Position, target: Position) -> Iterator[Position]:
-        """Take in the changes from a position on; yields every end of a transaction, up to the first at or after `target`."""
+        """Take in the changes from a position on; yields each transaction's end, until one is at `target` or after."""
         reader = self._open(start)
         in_transaction = False
         try:

@@ -205,7 +205,7 @@ def test_killed_at_random_instants_while_the_source_goes_on(
     writer.start()
     killed = 0
     try:
-        for _ in range(5):
+        for _ in range(3):
             job = airbyte.start_sync(connection)
             until = time.monotonic() + 20
             while not airbyte.workers() and time.monotonic() < until:
