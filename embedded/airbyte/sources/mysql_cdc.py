@@ -13,6 +13,7 @@ explain an event the sync fails rather than guess.
 import datetime
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ COMPRESSED = {40, 165, 166, 167, 168, 169, 170, 171}  # event types that the rea
 CHANGES_BY_STATEMENT = ("insert", "update", "delete", "replace", "load")
 READ_SECONDS = 300
 LOCK_SECONDS = 10
+PATIENT = "SET SESSION net_write_timeout = 3600"  # the server waits while files are uploaded
 # how the binlog types a column, by the protocol's numbers; the second ones are those of servers before 5.6
 BINLOG_TYPES = {
     "tinyint": (1,), "smallint": (2,), "mediumint": (9,), "int": (3,), "bigint": (8,), "year": (13,), "float": (4,),
@@ -322,7 +324,7 @@ class BinlogSync:
             return pymysql.connect(**settings)
 
         return BinLogStreamReader(
-            connection_settings=self._server.address() | {"read_timeout": READ_SECONDS},
+            connection_settings=self._server.address() | {"read_timeout": READ_SECONDS, "init_command": PATIENT},
             server_id=random.randrange(10**9, 2 * 10**9),
             log_file=start.file,
             log_pos=start.offset,
@@ -390,8 +392,10 @@ class BinlogSync:
         if word not in (*CHANGES_BY_STATEMENT, "truncate"):
             return
         for name, followed in self._followed.items():
-            if name not in text or at < followed.position:
+            if at < followed.position or not re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text):
                 continue
+            if event.schema.decode() != self._server.database and self._server.database not in text:
+                continue  # a table of that name in another database
             if word == "truncate":
                 self._delivery.ledger.log(
                     "WARN", f"Stream {name}: the table was truncated at {at}; as in Airbyte, no deletes come of that."

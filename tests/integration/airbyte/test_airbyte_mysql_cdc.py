@@ -140,6 +140,21 @@ def test_a_stream_that_is_added_later_neither_misses_nor_doubles_a_change(
     assert [row[0] for row in changes(lake, namespace, "late")] == [1, 2]
 
 
+def test_a_change_that_was_logged_as_a_statement_fails_the_sync(
+    airbyte: Airbyte, destination: str, orders: Shop
+) -> None:
+    orders.execute("CREATE TABLE orders_2 LIKE orders")
+    connection, _ = connect(airbyte, destination, orders)
+    airbyte.sync(connection)
+    by_statement = "SET SESSION binlog_format = STATEMENT"
+    orders.execute(by_statement, "INSERT INTO orders_2 VALUES (1, 'another table')")
+    assert airbyte.sync(connection) == 0
+    orders.execute(by_statement, "UPDATE orders SET status = 'unseen'")
+    job = airbyte.wait(airbyte.start_sync(connection))
+    assert job["status"] == "failed"
+    assert "has a change of table orders as a statement" in airbyte.reason(job["jobId"])
+
+
 @pytest.mark.parametrize("behavior", ["Fail sync", "Re-sync data"])
 def test_a_position_that_the_server_has_purged(
     airbyte: Airbyte, lake: Lake, destination: str, orders: Shop, behavior: str
