@@ -46,6 +46,13 @@ SOURCE_TYPES = {
             secrets=("password",),
         ),
         SourceType(
+            "mysql",
+            "435bb9a5-7887-4809-aa58-28c27df0d7ad",
+            "embedded.airbyte.sources.mysql",
+            required=("host", "database", "username"),
+            secrets=("password", "ca_certificate", "client_certificate", "client_key", "client_key_password"),
+        ),
+        SourceType(
             "s3",
             "69589781-7828-43c5-9f63-8925b1c1ccc2",
             "embedded.airbyte.sources.files",

@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.integration.airbyte import mariadb as mysql
 from tests.integration.airbyte.lake import Lake
 from tests.integration.airbyte.servers import START_SECONDS, Airbyte, Shop, free_port, wait_for
 
@@ -128,3 +129,21 @@ def shop(postgres: str) -> Iterator[Shop]:
     made.db.close()
     with psycopg.connect(postgres, autocommit=True) as db:
         db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def mariadb(folder: Path) -> Iterator[mysql.MariaDb]:
+    """A MariaDB server, where its programs are installed."""
+    if not mysql.installed():
+        pytest.skip("MariaDB is not installed (Debian: apt-get install mariadb-server-core mariadb-client-core)")
+    server = mysql.MariaDb(folder / "mariadb")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mysql_shop(mariadb: mysql.MariaDb) -> Iterator[mysql.Shop]:
+    """An empty database of MariaDB."""
+    made = mysql.Shop(mariadb, f"shop_{secrets.token_hex(4)}")
+    yield made
+    mariadb.execute(f"DROP DATABASE {made.name}")
