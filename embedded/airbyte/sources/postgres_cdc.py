@@ -51,11 +51,14 @@ WHERE slot_name = %s
 PUBLISHED_QUERY = """
 SELECT p.tablename AS table, p.schemaname AS schema, p.attnames AS columns, p.rowfilter,
        c.relreplident AS identity,
+       -- another one where the publication was made anew, or the table put into it again
+       concat_ws('/', b.oid, (SELECT oid FROM pg_publication_rel WHERE prpubid = b.oid AND prrelid = c.oid)) AS since,
        (SELECT array_agg(a.attname) FROM pg_index i JOIN pg_attribute a
             ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
         WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN i.indisprimary AND i.indimmediate
                                                          WHEN 'i' THEN i.indisreplident END) AS key
-FROM pg_publication_tables p JOIN pg_class c ON c.oid = format('%%I.%%I', p.schemaname, p.tablename)::regclass
+FROM pg_publication b JOIN pg_publication_tables p USING (pubname)
+JOIN pg_class c ON c.oid = format('%%I.%%I', p.schemaname, p.tablename)::regclass
 WHERE p.pubname = %s
 """
 
@@ -115,12 +118,13 @@ class PostgresCdcSource(PostgresSource):
     ) -> None:
         followed = [stream for stream in streams if stream.incremental]
         server, slot = self._check_server(db), self._slot_row(db)
-        self._check_streams(followed, self._published(db))
+        published = self._published(db)
+        self._check_streams(followed, published)
         self._report_slot(slot, server, delivery)
-        progress = self._progress(delivery.global_state(), slot, server["system"], delivery)
+        since = {stream.name: published[stream.namespace or "", stream.name]["since"] for stream in followed}
+        progress = self._progress(delivery.global_state(), slot, server["system"], followed, since, delivery)
         for stream in streams:
             delivery.begin(stream)
-        progress.keep(followed)
         new = [stream for stream in followed if stream.name not in progress.streams]
         whole = [stream for stream in streams if not stream.incremental]
         if new:
@@ -224,29 +228,44 @@ class PostgresCdcSource(PostgresSource):
             duck.close()
 
     def _progress(
-        self, state: dict[str, Any] | None, slot: dict[str, Any], system: str, delivery: "Delivery"
+        self,
+        state: dict[str, Any] | None,
+        slot: dict[str, Any],
+        system: str,
+        streams: list[ConfiguredStream],
+        since: dict[str, str],
+        delivery: "Delivery",
     ) -> "_Progress":
         """Where the syncs before have come to; from the slot's position on if there were none."""
         confirmed = lsn_number(slot["confirmed_flush_lsn"])
         if state is None:
-            return _Progress(confirmed, system, {})
+            return _Progress(confirmed, system, since)
         shared = state["shared_state"]
-        if shared["system_identifier"] == system and confirmed <= shared["lsn"]:
-            names = (entry["streamDescriptor"] for entry in state["streamStates"])
-            return _Progress(shared["lsn"], system, {name["name"]: name["namespace"] for name in names})
-        gap = (
-            f"slot {self._slot} begins at {lsn_text(confirmed)}, after {lsn_text(shared['lsn'])}, up to where the "
-            "connection has read: it was made anew or read by someone else, and changes are lost"
-            if shared["system_identifier"] == system
-            else f"it is another server (system identifier {system}) than the one that the state is of"
-        )
+        progress = _Progress(shared["lsn"], system, since)
+        progress.take_up(state["streamStates"], streams)
+        if shared["system_identifier"] != system:
+            gap = f"it is another server (system identifier {system}) than the one that was read before"
+        elif confirmed > shared["lsn"]:
+            gap = (
+                f"slot {self._slot} begins at {lsn_text(confirmed)}, after {lsn_text(shared['lsn'])}, up to where the "
+                "connection has read: it was made anew, or something else reads it"
+            )
+        elif progress.broken:
+            gap = (
+                f"{', '.join(progress.broken)} left publication {self._publication} for a time (or it was made anew), "
+                "and what changed then is not in the log"
+            )
+        else:
+            return progress
         if not self._resync:
             raise self._refused(
                 f"{gap}. Clear the connection (a reset) and sync again, or set "
                 'invalid_cdc_cursor_position_behavior to "Re-sync data" for a new snapshot'
             )
-        delivery.ledger.log("WARN", f"{self._where}: {gap}. All streams are read whole again.")
-        return _Progress(confirmed, system, {})
+        delivery.ledger.log(
+            "WARN", f"{self._where}: {gap}. All streams are read whole again; deletions meanwhile are not seen."
+        )
+        return _Progress(confirmed, system, since)
 
     def _catalog(self) -> "psycopg.Connection[dict[str, Any]]":
         try:
@@ -374,26 +393,41 @@ class PostgresCdcSource(PostgresSource):
 
 
 class _Progress:
-    """What a connection has read: whole streams, and the log up to a position."""
+    """What a connection has read: whole streams, and the log up to a position.
 
-    def __init__(self, lsn: int, system: str, streams: dict[str, str | None]) -> None:
+    :param since: what tells, by stream, since when it is published without a break.
+    """
+
+    def __init__(self, lsn: int, system: str, since: dict[str, str]) -> None:
         self.lsn = lsn
-        self.system = system
-        self.streams = streams  # name -> schema
+        self._system = system
+        self._since = since
+        self.streams: dict[str, str | None] = {}  # name -> schema
+        self.broken: list[str] = []
 
-    def keep(self, streams: list[ConfiguredStream]) -> None:
-        """Forget what is not followed any more: if it comes back, it is read whole."""
+    def take_up(self, states: list[dict[str, Any]], streams: list[ConfiguredStream]) -> None:
+        """Know the streams that were read before; one that is not followed now is read whole if it comes back."""
         now = {stream.name: stream.namespace for stream in streams}
-        self.streams = {name: schema for name, schema in self.streams.items() if now.get(name) == schema}
+        for state in (entry["streamState"] for entry in states):
+            name, schema = state["stream_name"], state["stream_namespace"]
+            if name in now and now[name] == schema:
+                self.streams[name] = schema
+                if state["published_since"] != self._since[name]:
+                    self.broken.append(name)
 
     def as_state(self) -> dict[str, Any]:
         """The state in the form of Airbyte's global state."""
         return {
-            "shared_state": {"lsn": self.lsn, "system_identifier": self.system},
+            "shared_state": {"lsn": self.lsn, "system_identifier": self._system},
             "streamStates": [
                 {
                     "streamDescriptor": {"name": name, "namespace": schema},
-                    "streamState": {"stream_name": name, "stream_namespace": schema, "cursor_field": [LSN]},
+                    "streamState": {
+                        "stream_name": name,
+                        "stream_namespace": schema,
+                        "cursor_field": [LSN],
+                        "published_since": self._since[name],
+                    },
                 }
                 for name, schema in sorted(self.streams.items())
             ],

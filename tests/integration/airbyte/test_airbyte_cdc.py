@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import random
 import re
 import signal
@@ -27,7 +26,7 @@ from tests.integration.airbyte.lake import Lake
 from tests.integration.airbyte.servers import Airbyte, Shop
 
 METHOD = {"method": "CDC", "plugin": "pgoutput", "replication_slot": "airbyte_slot", "publication": "airbyte_pub"}
-KILLS = int(os.environ.get("CDC_KILLS", "4"))
+KILLS = 3
 TYPES = {
     "flag": ("boolean", "true"),
     "small": ("smallint", "-7"),
@@ -253,7 +252,9 @@ def test_what_is_missing_is_named(cdc: Shop, broken: str, reason: str) -> None:
         cdc.db.execute("SELECT pg_reload_conf()")
 
 
-def test_a_slot_that_was_made_anew_is_a_gap(airbyte: Airbyte, lake: Lake, destination: str, cdc: Shop) -> None:
+def test_what_was_not_logged_for_the_connection_is_a_gap(
+    airbyte: Airbyte, lake: Lake, destination: str, cdc: Shop
+) -> None:
     source = cdc.source(airbyte)
     connection, namespace = airbyte.connect(source, destination, [dedup("orders", "order_id")])
     airbyte.sync(connection)
@@ -261,11 +262,21 @@ def test_a_slot_that_was_made_anew_is_a_gap(airbyte: Airbyte, lake: Lake, destin
     cdc.db.execute("UPDATE orders SET status = 'unseen' WHERE order_id = 1")
     make_slot(cdc)
     job = airbyte.wait(airbyte.start_sync(connection))
+    assert "slot airbyte_slot begins at" in airbyte.reason(job["jobId"])
     assert "Clear the connection (a reset)" in airbyte.reason(job["jobId"])
+    assert len(airbyte.config("/jobs/get", id=job["jobId"])["attempts"]) == 1
     method = METHOD | {"invalid_cdc_cursor_position_behavior": "Re-sync data"}
     airbyte.call("PATCH", f"/sources/{source}", json={"configuration": {"replication_method": method}})
     assert airbyte.sync(connection) == 3
     assert newest(lake, namespace, "orders", "order_id")[1]["status"] == "unseen"
+
+    cdc.db.execute("DROP PUBLICATION airbyte_pub")
+    cdc.db.execute("UPDATE orders SET status = 'unpublished' WHERE order_id = 2")
+    cdc.db.execute("CREATE PUBLICATION airbyte_pub FOR TABLE orders")
+    job = airbyte.start_sync(connection)
+    assert airbyte.wait(job)["status"] == "succeeded", airbyte.reason(job)
+    assert "orders left publication airbyte_pub for a time" in airbyte.log(job)
+    assert newest(lake, namespace, "orders", "order_id")[2]["status"] == "unpublished"
 
 
 class Writer(threading.Thread):
@@ -305,7 +316,10 @@ def test_killed_at_random_instants_while_the_table_changes(
 ) -> None:
     cdc.db.execute("INSERT INTO orders SELECT g, 'new', g FROM generate_series(4, 3000) g")
     connection, namespace = airbyte.connect(
-        cdc.source(airbyte), destination, [dedup("orders", "order_id")], lakehouse={"max_retries": 20, "batch_size": 500}
+        cdc.source(airbyte),
+        destination,
+        [dedup("orders", "order_id")],
+        lakehouse={"max_retries": 20, "batch_size": 500},
     )
     writer = Writer(cdc)
     writer.start()
