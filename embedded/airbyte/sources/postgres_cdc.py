@@ -58,7 +58,8 @@ SELECT p.tablename AS table, p.schemaname AS schema, p.attnames AS columns, p.ro
         WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN i.indisprimary AND i.indimmediate
                                                          WHEN 'i' THEN i.indisreplident END) AS key
 FROM pg_publication b JOIN pg_publication_tables p USING (pubname)
-JOIN pg_class c ON c.oid = format('%%I.%%I', p.schemaname, p.tablename)::regclass
+JOIN pg_namespace n ON n.nspname = p.schemaname
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
 WHERE p.pubname = %s
 """
 

@@ -183,6 +183,7 @@ class Follower:
         """Take notice of a table, or of its change: from here on its rows have these columns."""
         stream = self._streams.get(relation.table)
         if stream is None or stream.namespace != relation.schema:
+            self._columns.pop(relation.oid, None)  # it may have been renamed
             return
         if relation.identity == "f":
             relation = replace(relation, key=tuple(stream.primary_key))

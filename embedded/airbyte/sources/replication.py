@@ -88,9 +88,11 @@ class Replication:
                 messages.append(bytes(message))
             elif size < 0:
                 self._refused(self._pg.get_result())
-            elif messages or not self._readable(deadline - time.monotonic()):
+            elif messages or time.monotonic() >= deadline:
                 return messages
             else:
+                # a pause of a second at most, for what TLS has read already does not make the socket readable
+                select.select([self._pg.socket], [], [], min(seconds, 1.0))
                 self._pg.consume_input()
 
     def confirm(self, position: int) -> None:
@@ -100,9 +102,6 @@ class Replication:
         self._pg.put_copy_data(b"r" + numbers + b"\x01")
         while self._pg.flush():
             select.select([], [self._pg.socket], [])
-
-    def _readable(self, seconds: float) -> bool:
-        return bool(select.select([self._pg.socket], [], [], max(0.0, seconds))[0])
 
     def _run(self, command: sql.Composable, expected: pq.ExecStatus) -> pq.abc.PGresult:
         result = self._pg.exec_(command.as_string().encode())
