@@ -28,6 +28,8 @@ CONFIGURATION = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "wal_level": "logical",
+    # What a replication slot that nobody reads any more may hold of this machine's disk.
+    "max_slot_wal_keep_size": "10GB",
     "max_wal_size": "1GB",
     "jit": "off",
     "log_min_messages": "warning",

@@ -83,6 +83,10 @@ def build(
     configuration: dict[str, Any], manifest: dict[str, Any] | None, lakehouse: dict[str, Any]
 ) -> "PostgresSource":
     """The reader of one configured database (`manifest` is not for this kind of source)."""
+    if (configuration.get("replication_method") or {}).get("method") == "CDC":
+        from embedded.airbyte.sources.postgres_cdc import PostgresCdcSource  # only where it is used
+
+        return PostgresCdcSource(configuration, lakehouse)
     return PostgresSource(configuration, lakehouse)
 
 
@@ -99,8 +103,8 @@ class PostgresSource:
         self._threads = int(lakehouse.get("threads", DEFAULT_THREADS))
         self._buffer_mb = int(lakehouse.get("buffer_size_mb", 256))
         method = (configuration.get("replication_method") or {}).get("method", "Standard")
-        if method != "Standard":
-            raise self._refused(f"replication method {method} is not supported here; use Standard (cursor)")
+        if method not in ("Standard", "CDC"):
+            raise self._refused(f"replication method {method} is not supported here; use CDC, or Standard (cursor)")
         tunnel = (configuration.get("tunnel_method") or {}).get("tunnel_method", "NO_TUNNEL")
         if tunnel != "NO_TUNNEL":
             raise self._refused(f"tunnel method {tunnel} is not supported here; use NO_TUNNEL")
@@ -128,7 +132,7 @@ class PostgresSource:
         try:
             duck.execute("BEGIN")
             for stream in streams:
-                _TableRead(duck, tables[stream.name], stream, self._batch_rows, delivery).run(
+                TableRead(duck, tables[stream.name], stream, self._batch_rows, delivery).run(
                     states.get(stream.name) or {}
                 )
             duck.execute("COMMIT")
@@ -137,21 +141,21 @@ class PostgresSource:
         finally:
             duck.close()
 
-    def _tables(self) -> dict[str, "_Table"]:
+    def _tables(self) -> dict[str, "Table"]:
         try:
             with psycopg.connect(self._dsn, autocommit=True) as db:
                 rows = db.execute(COLUMNS_QUERY, (self._schemas,)).fetchall()
                 names = [column.name for column in db.execute(COLUMNS_QUERY, ([],)).description or []]
         except psycopg.Error as error:
             raise self._unreachable(error) from error
-        tables: dict[str, _Table] = {}
+        tables: dict[str, Table] = {}
         for values in rows:
             row = dict(zip(names, values, strict=True))
             # A name that stands in two schemas belongs to the first of them that is configured.
             known = tables.get(row["table"])
             rank = self._schemas.index(row["schema"])
             if known is None or rank < self._schemas.index(known.schema):
-                known = tables[row["table"]] = _Table(row["schema"], row["table"], row["kind"])
+                known = tables[row["table"]] = Table(row["schema"], row["table"], row["kind"])
             if known.schema == row["schema"]:
                 known.add(row)
         return tables
@@ -165,7 +169,7 @@ class PostgresSource:
             duck.execute("SET enable_progress_bar = false")
             duck.execute(f"SET pg_connection_limit = {self._threads + 2}")
             # The parts of the address are quoted for libpq by psycopg and for SQL here.
-            duck.execute(f"ATTACH {_quoted(self._dsn)} AS src (TYPE postgres, READ_ONLY)")
+            duck.execute(f"ATTACH {quoted(self._dsn)} AS src (TYPE postgres, READ_ONLY)")
         except duckdb.Error as error:
             duck.close()
             raise self._explain_duckdb(error) from error
@@ -203,7 +207,7 @@ class PostgresSource:
         return SyncFailure(f"{self._where}: {text.splitlines()[0]}", origin="source", kind=kind, detail=text)  # type: ignore[arg-type]
 
 
-class _Table:
+class Table:
     """A table as PostgreSQL's catalog describes it."""
 
     def __init__(self, schema: str, name: str, kind: str) -> None:
@@ -211,7 +215,9 @@ class _Table:
         self.name = name
         # rows of a view have no identity
         self.has_row_identity = kind in ("r", "p", "m")
+        self.is_logged = kind in ("r", "p")
         self.types: dict[str, str] = {}
+        self.modifiers: dict[str, int] = {}
         self.nullable: set[str] = set()
         self._keys: list[tuple[int, str]] = []
         self._columns: dict[str, dict[str, Any]] = {}
@@ -219,6 +225,7 @@ class _Table:
     def add(self, row: dict[str, Any]) -> None:
         name, type_ = row["name"], row["type"]
         self.types[name] = type_
+        self.modifiers[name] = row["typmod"]
         if not row["required"]:
             self.nullable.add(name)
         if row["in_key"]:
@@ -237,13 +244,13 @@ class _Table:
 
     def select_list(self, columns: list[str]) -> str:
         """The DuckDB select list that gives the columns the types of Airbyte's Parquet files."""
-        return ", ".join(f"{self._expression(name)} AS {_identifier(name)}" for name in columns)
+        return ", ".join(f"{self._expression(name)} AS {identifier(name)}" for name in columns)
 
     def _expression(self, name: str) -> str:
         type_ = self.types[name]
-        column = _identifier(name)
+        column = identifier(name)
         if type_ in TYPES:
-            refusal = _quoted(f"refused: column {name} of table {self.schema}.{self.name} holds infinity, "
+            refusal = quoted(f"refused: column {name} of table {self.schema}.{self.name} holds infinity, "
                               "which a date in the lake cannot be")  # fmt: skip
             return TYPES[type_][1].format(c=column, refusal=refusal)
         if type_.startswith("_"):
@@ -251,28 +258,31 @@ class _Table:
         return f"CAST({column} AS VARCHAR)"
 
 
-class _TableRead:
+class TableRead:
     """One stream of one sync, inside the snapshot of the DuckDB transaction."""
 
     def __init__(
         self,
         duck: duckdb.DuckDBPyConnection,
-        table: _Table,
+        table: Table,
         stream: ConfiguredStream,
         batch_rows: int,
         delivery: "Delivery",
+        constants: str = "",
     ) -> None:
+        """:param constants: further columns of every row, as a DuckDB select list that begins with a comma."""
         self._duck = duck
         self._table = table
         self._stream = stream
         self._batch_rows = batch_rows
         self._delivery = delivery
+        self._constants = constants
 
     def run(self, state: dict[str, Any]) -> None:
         stream, cursor = self._stream, self._stream.cursor
         self._delivery.begin(stream)
         if not stream.incremental:
-            self._copy(self._whole_table(), None)
+            self.copy_whole()
             self._delivery.checkpoint(stream.name, {})
             return
         assert cursor is not None  # the catalog gives every incremental stream one
@@ -293,10 +303,14 @@ class _TableRead:
             newest = self._highest(cursor)
         self._delivery.checkpoint(stream.name, self._state(newest if newest is not None else last))
 
+    def copy_whole(self) -> None:
+        """Deliver all rows."""
+        self._copy(self._whole_table(), None)
+
     def _whole_table(self) -> str:
         """All rows, read in parallel where the table is large."""
         self._refuse_special_numbers(sql.SQL("true"))
-        return f"src.{_identifier(self._table.schema)}.{_identifier(self._table.name)}"
+        return f"src.{identifier(self._table.schema)}.{identifier(self._table.name)}"
 
     def _rows_since(self, last: str, seen: bool) -> str:
         """The rows from a cursor value on, found by PostgreSQL (which may have an index for it)."""
@@ -304,7 +318,7 @@ class _TableRead:
         self._refuse_special_numbers(condition)
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in self._columns())
         query = sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, self._qualified(), condition)
-        return f"postgres_query('src', {_quoted(query.as_string())})"
+        return f"postgres_query('src', {quoted(query.as_string())})"
 
     def _refuse_special_numbers(self, condition: sql.Composable) -> None:
         """Refuse NaN and infinity in numeric columns, which DuckDB would read as 0."""
@@ -369,7 +383,7 @@ class _TableRead:
 
     def _first_row(self, query: sql.Composable) -> tuple[Any, ...]:
         """The one row of an aggregate, computed by PostgreSQL in this snapshot."""
-        row = self._duck.execute(f"SELECT * FROM postgres_query('src', {_quoted(query.as_string())})").fetchone()
+        row = self._duck.execute(f"SELECT * FROM postgres_query('src', {quoted(query.as_string())})").fetchone()
         assert row is not None  # an aggregate has one row
         return tuple(row)
 
@@ -396,7 +410,7 @@ class _TableRead:
     def _copy(self, relation: str, cursor: str | None) -> str | None:
         """Deliver a relation's rows; returns the highest cursor value among them, as text."""
         newest: Any = None
-        query = f"SELECT {self._table.select_list(self._columns())} FROM {relation}"
+        query = f"SELECT {self._table.select_list(self._columns())}{self._constants} FROM {relation}"
         for batch in self._duck.execute(query).to_arrow_reader(self._batch_rows):
             self._delivery.write(self._stream.name, pa.Table.from_batches([batch]))
             if cursor is not None and cursor in batch.schema.names:
@@ -424,9 +438,9 @@ def cursor_text(value: Any) -> str:
     raise TypeError(f"A cursor of type {type(value).__name__} is not supported.")
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

@@ -4,12 +4,14 @@ The order is the promise: rows go to local Parquet files, the files to the bucke
 covers them stored. A kill between any two of these steps makes the next attempt read rows again, never skip them.
 """
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from embedded.airbyte.catalog import ConfiguredStream
 from embedded.airbyte.failures import SyncFailure
@@ -139,6 +141,31 @@ class Delivery:
             self.ledger.log("INFO", f"Stream {stream}: no new rows.")
         self._log_column_changes(stream)
         self.ledger.commit(self._connection_id, stream, state, covered)
+
+    def global_state(self) -> dict[str, Any] | None:
+        """The committed state of a connection whose streams have one together (CDC)."""
+        return self.ledger.global_state(self._connection_id)
+
+    def commit_global(self, state: dict[str, Any]) -> None:
+        """Make all rows of all streams durable, then store the one state that covers them."""
+        for stream in self._streams:
+            self._flush(stream)
+            self._log_column_changes(stream)
+        self.ledger.commit_global(self._connection_id, state, list(self._streams))
+
+    def landed(self, stream: str, columns: list[str]) -> pa.Table:
+        """These columns of all that was delivered of the stream, by this attempt and before; null where one is not."""
+        self._flush(stream)
+        keys = self._destination.keys(self._folder(stream))
+        names = {safe_name(name): name for name in columns}
+        tables = []
+        for key in keys:
+            file = pq.ParquetFile(io.BytesIO(self._destination.get(key) or b""))
+            found = [name for name in names if name in file.schema_arrow.names]
+            tables.append(file.read(columns=found).rename_columns([names[name] for name in found]))
+        if not tables:
+            return pa.table({name: pa.nulls(0) for name in columns})
+        return pa.concat_tables(tables, promote_options="permissive")
 
     def remove_older(self, stream: str) -> None:
         """Remove what the stream's folder holds of older generations and of failed attempts (overwrite)."""

@@ -69,6 +69,11 @@ class Ledger:
         entries = row["state"].get("streamState", []) if row else []
         return {entry["streamDescriptor"]["name"]: entry["streamState"] for entry in entries}
 
+    def global_state(self, connection_id: Any) -> dict[str, Any] | None:
+        """The committed state of the connection's streams together (CDC); None if each has its own, or none."""
+        row = self._db.execute("SELECT state FROM airbyte_state WHERE connection_id = %s", (connection_id,)).fetchone()
+        return row["state"].get("globalState") if row else None
+
     def generation(self, connection_id: Any, stream: ConfiguredStream) -> int:
         """The generation that this job's records of a stream belong to.
 
@@ -147,13 +152,24 @@ class Ledger:
 
         :raises AttemptOver: the attempt was given up meanwhile; nothing is stored.
         """
-        for name in covered:
-            counters = self._counters(name)
-            counters["recordsCommitted"] = counters["recordsEmitted"]
-            counters["bytesCommitted"] = counters["bytesEmitted"]
+        self._count_committed(covered)
         self._counters(stream)["stateMessagesEmitted"] += 1
         with self._running():
             self._put_state(connection_id, stream, state)
+            self._save_stats()
+
+    def commit_global(self, connection_id: Any, state: dict[str, Any], covered: list[str]) -> None:
+        """As `commit`, with one state for all streams of the connection."""
+        self._count_committed(covered)
+        with self._running():
+            self._db.execute(
+                """
+                INSERT INTO airbyte_state (connection_id, state, updated_at)
+                VALUES (%s, %s, now() AT TIME ZONE 'UTC')
+                ON CONFLICT (connection_id) DO UPDATE SET updated_at = EXCLUDED.updated_at, state = EXCLUDED.state
+                """,
+                (connection_id, Jsonb({"stateType": "global", "globalState": state})),
+            )
             self._save_stats()
 
     def clear_states(self, connection_id: Any) -> None:
@@ -202,6 +218,12 @@ class Ledger:
                 (Jsonb([failure.as_reason(timestamp_ms)]), self.job_id, self.attempt),
             )
 
+    def _count_committed(self, covered: list[str]) -> None:
+        for name in covered:
+            counters = self._counters(name)
+            counters["recordsCommitted"] = counters["recordsEmitted"]
+            counters["bytesCommitted"] = counters["bytesEmitted"]
+
     def _counters(self, stream: str) -> dict[str, int]:
         return self._stats.setdefault(stream, dict.fromkeys(COUNTERS, 0))
 
@@ -220,7 +242,7 @@ class Ledger:
                     now() AT TIME ZONE 'UTC')
             ON CONFLICT (connection_id) DO UPDATE SET
                 updated_at = EXCLUDED.updated_at,
-                state = jsonb_set(s.state, '{streamState}', (
+                state = jsonb_set(s.state - 'globalState' || '{"stateType": "stream"}', '{streamState}', (
                     SELECT coalesce(jsonb_agg(e ORDER BY e #>> '{streamDescriptor,name}'), '[]')
                     FROM (SELECT e FROM jsonb_array_elements(s.state -> 'streamState') e
                           WHERE e #>> '{streamDescriptor,name}' <> %(stream)s

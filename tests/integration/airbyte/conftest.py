@@ -66,7 +66,18 @@ def postgres(folder: Path) -> Iterator[str]:
     hba = home / "data" / "pg_hba.conf"
     hba.write_text(f"host all shopkeeper 127.0.0.1/32 scram-sha-256\n{hba.read_text()}")
     port = free_port()
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", str(home), "-c", "fsync=off"]
+    options = [
+        "-p",
+        str(port),
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-k",
+        str(home),
+        "-c",
+        "fsync=off",
+        "-c",
+        "wal_level=logical",
+    ]
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(
             [programs / "postgres", "-D", home / "data", *options], user=user, cwd=home, stderr=log

@@ -38,7 +38,7 @@ def test_a_cursor_survives_as_text(value: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"replication_method": {"method": "CDC"}}, "replication method CDC is not supported"),
+        ({"replication_method": {"method": "Xmin"}}, "replication method Xmin is not supported"),
         ({"tunnel_method": {"tunnel_method": "SSH_KEY_AUTH"}}, "tunnel method SSH_KEY_AUTH is not supported"),
         ({"ssl_mode": {"mode": "maybe"}}, "ssl_mode maybe is not one of"),
     ],
