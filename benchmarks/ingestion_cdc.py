@@ -27,7 +27,7 @@ PUBLICATION, OURS, CEILING = "bench", "bench_ours", "bench_ceiling"
 BACKLOG = """
 DO $$ BEGIN
     FOR n IN 0 .. {transactions} - 1 LOOP
-        INSERT INTO bench_cdc SELECT {values} FROM generate_series(n * {size} + 1, (n + 1) * {size}) AS i;
+        INSERT INTO bench_cdc SELECT {values} FROM generate_series(n * {size} + 1::bigint, (n + 1) * {size}) AS i;
         COMMIT;
     END LOOP;
     FOR n IN 0 .. {transactions} - 1 LOOP
@@ -67,7 +67,7 @@ class Backlog(Bench):
             values = ", ".join(f"({value})::{kind}" for kind, value in COLUMNS)
             transactions = self.rows // 2 // transaction
             cursor.execute(BACKLOG.format(transactions=transactions, size=transaction, values=values))
-            cursor.execute(f"SELECT pg_current_wal_lsn(), pg_current_wal_lsn() - '{start}'")
+            cursor.execute(f"SELECT pg_current_wal_lsn(), (pg_current_wal_lsn() - '{start}')::float8")
             end, size = cursor.fetchone()  # type: ignore[misc]
             found = {"embedded Airbyte": self.ours(connection_id), "pg_recvlogical": self.ceiling(end)}
             for slot in (OURS, CEILING):

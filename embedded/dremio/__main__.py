@@ -66,7 +66,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     dsn, data_dir = _setting("DREMIO_DATABASE_URL"), arguments.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
-    pool = ConnectionPool(dsn, min_size=1, max_size=8, open=True, timeout=10)
+    pool = ConnectionPool(dsn, min_size=1, max_size=8, open=True, timeout=10, check=ConnectionPool.check_connection)
     accounts = Accounts(pool)
     admin = accounts.ensure_admin(_setting("DREMIO_USERNAME"), _setting("DREMIO_PASSWORD"))
     catalog = Catalog(dsn)

@@ -46,7 +46,9 @@ class Store:
     """Reads and writes the rows; each method is one transaction."""
 
     def __init__(self, dsn: str) -> None:
-        self._pool = ConnectionPool(dsn, min_size=1, max_size=4, open=True, name="catalog")
+        # checked: after a restart of PostgreSQL each would fail the statement that is given it
+        check = ConnectionPool.check_connection
+        self._pool = ConnectionPool(dsn, min_size=1, max_size=4, open=True, name="catalog", check=check)
         with self._pool.connection() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(7420001)")  # two processes starting at once
             connection.execute(_DDL)
