@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -37,3 +38,11 @@ def stack(*arguments: str) -> str:
     if done.returncode:
         sys.exit(f"`{' '.join(arguments)}` failed:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
     return done.stdout
+
+
+def row_count(text: str) -> int:
+    """The rows that an option names, `500k` or `10M` among others; for argparse."""
+    try:
+        return int(float(text.upper().rstrip("KM")) * {"K": 1_000, "M": 1_000_000}.get(text.upper()[-1:], 1))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows: write 500k or 10M") from error

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from _instance import EMBEDDED, REPOSITORY, instance
+from _instance import EMBEDDED, REPOSITORY, instance, row_count
 
 if not sys.executable.startswith(str(EMBEDDED.parent)):  # DuckDB is there, and not in Airflow's environment
     os.execv(EMBEDDED, [str(EMBEDDED), *sys.argv])
@@ -45,7 +45,6 @@ MEMORY = "1GB"  # of DuckDB alone; the embedded Dremio's is the same unless DREM
 TPCH_PACKAGE = f"duckdb-extension-tpch=={duckdb.__version__}"
 FOLDER = "bench"
 SPACE = "benchmark"
-SIZES = {"k": 1_000, "M": 1_000_000}
 PARTS = ("tpch", "latency", "flight", "reflections")
 # a plain Flight server over DuckDB: what streaming costs at least
 BARE_SERVER = """
@@ -70,7 +69,7 @@ console = Console(width=110)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all)")
-    parser.add_argument("--rows", type=size, default="1M", help="rows under the reflections (default 1M)")
+    parser.add_argument("--rows", type=row_count, default="1M", help="rows under the reflections (default 1M)")
     parser.add_argument("--repeat", type=int, default=3, help="counted runs of each query (default 3)")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
@@ -82,14 +81,6 @@ def main() -> int:
         for part in arguments.parts or PARTS:
             globals()[f"measure_{part}"](dremio, arguments)
     return 0
-
-
-def size(text: str) -> int:
-    """`100M` as 100,000,000."""
-    try:
-        return int(text[:-1]) * SIZES[text[-1]] if text[-1:] in SIZES else int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows: write 500k or 10M") from error
 
 
 class Dremio:

@@ -36,7 +36,7 @@ import boto3
 import httpx
 import psutil
 import psycopg2
-from _instance import EMBEDDED, REPOSITORY, instance
+from _instance import EMBEDDED, REPOSITORY, instance, row_count
 from botocore.config import Config
 
 THREADS = 2
@@ -72,7 +72,7 @@ class Figure:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=_number, default=1_000_000, help="rows of each source (default 1M)")
+    parser.add_argument("--rows", type=row_count, default=1_000_000, help="rows of each source (default 1M)")
     parser.add_argument("--columns", type=int, action="append", help="columns of the tables (default 10 and 50)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, the best counts (default 3)")
     parser.add_argument("--only", choices=["postgres", "csv", "rest"], help="one of the tables")
@@ -89,10 +89,6 @@ def main() -> int:
         if arguments.only in (None, "rest"):
             bench.rest()
     return 0
-
-
-def _number(text: str) -> int:
-    return int(float(text.upper().rstrip("KM")) * {"K": 1_000, "M": 1_000_000}.get(text.upper()[-1], 1))
 
 
 def peers(folder: Path) -> Path:

@@ -20,8 +20,8 @@ from contextlib import closing
 import httpx
 import psutil
 import psycopg2
-from _instance import EMBEDDED, instance
-from ingestion import COLUMNS, THREADS, Bench, Figure, Watch, _number
+from _instance import EMBEDDED, instance, row_count
+from ingestion import COLUMNS, THREADS, Bench, Figure, Watch
 
 PUBLICATION, OURS, CEILING = "bench", "bench_ours", "bench_ceiling"
 BACKLOG = """
@@ -40,8 +40,8 @@ END $$
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=_number, default=10_000_000, help="changes of the backlog (default 10M)")
-    parser.add_argument("--transaction", type=_number, default=1000, help="changes of a transaction (default 1000)")
+    parser.add_argument("--rows", type=row_count, default=10_000_000, help="changes of the backlog (default 10M)")
+    parser.add_argument("--transaction", type=row_count, default=1000, help="changes of a transaction (default 1000)")
     arguments = parser.parse_args()
     if arguments.rows % (2 * arguments.transaction):
         parser.error("--rows is a multiple of twice --transaction")
