@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -99,16 +99,17 @@ class DeclarativeSource:
         ]
         cdk_state = [AirbyteStateMessageSerializer.load(entry) for entry in state]
         reads = {stream.name: _StreamRead(stream, states.get(stream.name) or {}, delivery) for stream in streams}
-        with self._explained(), _observed(self._compressed) as observed:
+        reasons: list[str] = []
+        with self._explained(reasons), _observed(self._compressed) as observed:
             source = self._source(catalog, cdk_state)
             for message in source.read(logger, self._configuration, catalog, cdk_state):
                 self._keep(observed, delivery)
-                self._take(message, reads)
+                self._take(message, reads, reasons)
             self._keep(observed, delivery)
         for stream_read in reads.values():
             stream_read.finish()
 
-    def _take(self, message: AirbyteMessage, reads: dict[str, "_StreamRead"]) -> None:
+    def _take(self, message: AirbyteMessage, reads: dict[str, "_StreamRead"], reasons: list[str]) -> None:
         if message.type == Type.RECORD and message.record is not None:
             read = reads[message.record.stream]
             read.add(dict(message.record.data))
@@ -120,6 +121,9 @@ class DeclarativeSource:
             read.state = dumped.get("stream_state") or {}
             if read.since_checkpoint >= CHECKPOINT_ROWS:
                 read.checkpoint()
+        elif message.type == Type.TRACE and message.trace is not None and message.trace.error is not None:
+            stream = message.trace.error.stream_descriptor
+            reasons.append(f"{stream.name}: {message.trace.error.message}" if stream else message.trace.error.message)
 
     def _keep(self, observed: "_Observed", delivery: "Delivery") -> None:
         """Store what came since the last call: responses in the lake, the CDK's warnings in the log."""
@@ -138,8 +142,11 @@ class DeclarativeSource:
         )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turns the CDK's errors into a SyncFailure without secrets."""
+    def _explained(self, reasons: Sequence[str] = ()) -> Iterator[None]:
+        """Turns the CDK's errors into a SyncFailure without secrets.
+
+        :param reasons: what failed, where the CDK has said so before it raises an error that holds all it received.
+        """
         try:
             yield
         except SyncFailure:
@@ -149,9 +156,11 @@ class DeclarativeSource:
             if error.failure_type == FailureType.config_error:
                 kind = "config_error"
             message = error.message or error.internal_message or "unknown error"
-            if error.internal_message and error.internal_message not in message:
+            if reasons:
+                message = "; ".join(reasons)
+            elif error.internal_message and error.internal_message not in message:
                 message = f"{message} {error.internal_message}"
-            raise self._failure(message, kind, str(error.internal_message)) from error
+            raise self._failure(message, kind, f"{error.message} {error.internal_message}") from error
         except requests.RequestException as error:
             raise self._failure(str(error), "transient_error", repr(error)) from error
         except Exception as error:
