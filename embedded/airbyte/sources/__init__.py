@@ -55,9 +55,23 @@ SOURCE_TYPES = {
         SourceType(
             "s3",
             "69589781-7828-43c5-9f63-8925b1c1ccc2",
-            "embedded.airbyte.sources.files",
+            "embedded.airbyte.sources.s3",
             required=("bucket", "streams"),
             secrets=("aws_access_key_id", "aws_secret_access_key"),
+        ),
+        SourceType(
+            "sftp-bulk",
+            "31e3242f-dee7-4cdc-a4b8-8e06c5458517",
+            "embedded.airbyte.sources.sftp_bulk",
+            required=("host", "username", "credentials", "streams"),
+            secrets=("password", "private_key"),
+        ),
+        SourceType(
+            "file",
+            "778daa7c-feaf-4db6-96f3-70fd645acc77",
+            "embedded.airbyte.sources.file",
+            required=("dataset_name", "format", "url", "provider"),
+            secrets=("password", "aws_access_key_id", "aws_secret_access_key"),
         ),
         SourceType(
             "declarative",

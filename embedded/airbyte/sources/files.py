@@ -1,293 +1,270 @@
-"""CSV files of a bucket as a source, with the configuration keys and the state of Airbyte's source-s3.
+"""Files as a source, with the state of Airbyte's file-based connectors: what is common to all storages and formats.
 
-Every column is text. A file is read when it is new or was replaced (another time or content than the state
-remembers). Lines that do not parse go to the stream that the connection names in `lakehouse.rejected_streams`;
-without one they fail the sync, because nothing may be lost unsaid.
+A file is read when it is new or was replaced (another time or content than the state remembers). Lines that do not
+parse, and files that are not of the stream's format or columns, go to the stream that the connection names in
+`lakehouse.rejected_streams`; without one they fail the sync, because nothing may be lost unsaid. A file that is damaged
+or still being written fails the sync in any case, before anything of it is delivered.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from botocore.exceptions import ClientError
-from wcmatch import glob
 
 from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
 from embedded.airbyte.failures import SyncFailure
-from embedded.airbyte.object_store import explained, s3_client
-from embedded.airbyte.sources.csv_lines import Dialect, Parsed, parse
-from embedded.airbyte.worker.parquet import AIRBYTE_FIELDS
+from embedded.airbyte.sources.archives import members
+from embedded.airbyte.sources.file_rows import Batch, FileRejected, FileUnreadable, Rejected
+from embedded.airbyte.sources.file_storage import Storage, StoredFile, as_text, common_folder
+from embedded.airbyte.sources.file_streams import LINE, MODIFIED, URL, FileStream
+from embedded.airbyte.sources.formats import Columns
+from embedded.airbyte.sources.formats.inference import of_arrow, widened
+from embedded.airbyte.sources.json_columns import column_type
 
 if TYPE_CHECKING:
     from embedded.airbyte.worker.delivery import Delivery
 
-URL = "_ab_source_file_url"
-MODIFIED = "_ab_source_file_last_modified"
-LINE = "line_number"
-QUOTES = '"'  # some servers put them around an ETag in one answer and not in another
 TEXT = {"type": "string"}
-RESERVED = [URL, MODIFIED, LINE, *(field.name for field in AIRBYTE_FIELDS)]
+OWN: Columns = {MODIFIED: TEXT, URL: TEXT, LINE: {"type": "integer"}}
 REJECTED_SCHEMA = pa.schema(
     [(URL, pa.string()), (MODIFIED, pa.string()), (LINE, pa.int64()), ("line", pa.string()), ("reason", pa.string())]
 )
 # what is read before the state is stored: a sync of many files that dies does not begin anew
 CHECKPOINT_BYTES = 64 * 1024 * 1024
-DEFAULT_FORMAT: dict[str, tuple[Any, ...]] = {
-    "filetype": ("csv",),
-    "escape_char": (None,),
-    "skip_rows_before_header": (0, None),
-    "skip_rows_after_header": (0, None),
-    "header_definition": (None, {"header_definition_type": "From CSV"}),
-    "null_values": (None, []),
-    "ignore_errors_on_fields_mismatch": (False, None),
-}
-
-
-@dataclass(frozen=True)
-class _File:
-    key: str
-    modified: str
-    etag: str
-
-
-@dataclass(frozen=True)
-class _FileStream:
-    """A stream of the configuration."""
-
-    name: str
-    globs: list[str]
-    dialect: Dialect
-    columns: list[str] | None
-
-    @property
-    def prefix(self) -> str:
-        """The folder that all files of the stream lie in."""
-        plain = [glob_.split("*")[0].split("?")[0].split("[")[0].split("{")[0] for glob_ in self.globs]
-        first = plain[0] if all(prefix == plain[0] for prefix in plain) else ""
-        return first[: first.rfind("/") + 1]
-
-
-def build(configuration: dict[str, Any], manifest: dict[str, Any] | None, lakehouse: dict[str, Any]) -> "FileSource":
-    """The reader of one configured bucket (`manifest` is not for this kind of source)."""
-    return FileSource(configuration, lakehouse)
 
 
 class FileSource:
-    """Reads the CSV files of one bucket."""
+    """Reads the streams of files of one storage.
 
-    def __init__(self, configuration: dict[str, Any], lakehouse: dict[str, Any]) -> None:
-        self._bucket = configuration["bucket"]
-        self._endpoint = configuration.get("endpoint") or "AWS"
-        self._key_id = configuration.get("aws_access_key_id")
-        self._start = configuration.get("start_date")
-        self._client = s3_client(
-            self._key_id,
-            configuration.get("aws_secret_access_key"),
-            configuration.get("endpoint"),
-            configuration.get("region_name"),
-        )
-        fallback = lakehouse.get("encoding_fallback")
-        self._streams = {entry["name"]: _file_stream(entry, fallback) for entry in configuration["streams"]}
+    :param start_date: files that are older are left out (ISO 8601).
+    """
+
+    def __init__(
+        self, storage: Storage, streams: list[FileStream], lakehouse: dict[str, Any], start_date: str | None = None
+    ) -> None:
+        self._storage = storage
+        self._streams = {stream.name: stream for stream in streams}
+        self._start = as_text(datetime.fromisoformat(start_date)) if start_date else ""
         self._rejects = {entry["stream"]: entry["name"] for entry in lakehouse.get("rejected_streams", [])}
+        self._scratch = tempfile.TemporaryDirectory(prefix="files-")
+        self._fetched: dict[StoredFile, tuple[StoredFile, Path]] = {}
 
     def discover(self) -> list[DiscoveredStream]:
-        """The configured streams; columns that the configuration does not give are those of the newest file."""
-        return [self._discovered(stream) for stream in self._streams.values()]
+        """The configured streams; columns that the configuration does not give are those of the newest files."""
+        return [
+            DiscoveredStream(
+                stream.name,
+                (stream.types or self._columns(stream)) | OWN,
+                cursor_is_fixed=True,
+                default_cursor=MODIFIED,
+                primary_key=stream.primary_key,
+            )
+            for stream in self._streams.values()
+        ]
 
     def read(self, streams: list[ConfiguredStream], states: Mapping[str, dict[str, Any]], delivery: "Delivery") -> None:
         for stream in streams:
             state = states.get(stream.name) or {}
-            self._read_stream(stream, state if stream.incremental else {}, delivery)
+            ours = self._streams[stream.name]
+            rejects = self._rejects.get(stream.name)
+            read = _StreamRead(stream, ours, state if stream.incremental else {}, rejects, delivery)
+            for listed in self._matching(ours):
+                if read.knows(listed):
+                    continue
+                fetched = self._fetch(listed)
+                if fetched is None:
+                    delivery.ledger.log("WARN", f"File {listed.uri} was removed while the sync ran; it is not read.")
+                    continue
+                read.take(*fetched)
+                fetched[1].unlink()
+            read.checkpoint()
 
-    def _read_stream(self, stream: ConfiguredStream, state: dict[str, Any], delivery: "Delivery") -> None:
-        ours = self._streams[stream.name]
-        history: dict[str, str] = dict(state.get("history") or {})
-        etags: dict[str, str] = dict(state.get("etags") or {})
-        rejects = self._rejects.get(stream.name)
+    def _columns(self, stream: FileStream) -> Columns:
+        """The columns of the newest files, as many as the stream asks for."""
+        found: Columns = {}
+        looked, reasons = 0, []
+        for file in reversed(self._matching(stream)):
+            fetched = self._fetch(file)
+            if fetched is None:
+                continue
+            self._fetched[file] = fetched  # a sync that follows reads it
+            try:
+                for _, member in members(fetched[1], file.uri):
+                    for name, schema in stream.format.columns(member).items():
+                        before = found.get(name)
+                        found[name] = widened(schema, str(column_type(before)[0])) if before else schema
+            except FileRejected as error:
+                reasons.append(f"{file.uri}: {error}")
+                continue
+            except FileUnreadable as error:
+                raise _unreadable(file, error) from error
+            looked += 1
+            if looked >= stream.recent and found:
+                return found
+        if found:
+            return found
+        raise SyncFailure(
+            f"Stream {stream.name}: "
+            + (f"no file has columns ({reasons[0]})" if reasons else f"no file matches {', '.join(stream.globs)}")
+            + f" in {self._storage.where}, so its columns are not known; add a file or give input_schema.",
+            origin="source",
+            kind="config_error",
+        )
+
+    def _matching(self, stream: FileStream) -> list[StoredFile]:
+        """The stream's files, oldest first."""
+        found = [file for file in self._storage.list(stream.globs) if file.modified >= self._start]
+        return sorted(found, key=lambda file: (file.modified, file.uri))
+
+    def _fetch(self, listed: StoredFile) -> tuple[StoredFile, Path] | None:
+        """A file as it is now (it may have been replaced since it was listed); None if it is gone."""
+        if listed in self._fetched:
+            return self._fetched.pop(listed)
+        path = Path(tempfile.mkstemp(dir=self._scratch.name)[1])
+        file = self._storage.fetch(listed, path)
+        if file is None:
+            path.unlink()
+        return (file, path) if file else None
+
+
+class _StreamRead:
+    """What one sync does with the files of one stream.
+
+    :param state: what syncs before have read.
+    :param rejects: the stream that takes what does not parse, if there is one.
+    """
+
+    def __init__(
+        self,
+        stream: ConfiguredStream,
+        ours: FileStream,
+        state: Mapping[str, Any],
+        rejects: str | None,
+        delivery: "Delivery",
+    ) -> None:
+        self._stream = stream
+        self._ours = ours
+        self._rejects = rejects
+        self._delivery = delivery
+        self._history: dict[str, str] = dict(state.get("history") or {})
+        self._etags: dict[str, str] = dict(state.get("etags") or {})
+        self._uncovered = 0
         delivery.begin(stream)
         if rejects:
             delivery.begin(ConfiguredStream(rejects, stream.sync_mode))
             delivery.write_empty(rejects, REJECTED_SCHEMA)
-        read = 0
-        for listed in self._matching(ours):
-            if history.get(listed.key) == listed.modified and etags.get(listed.key) == listed.etag:
-                continue
-            opened = self._open(listed)
-            if opened is None:
-                delivery.ledger.log("WARN", f"File {listed.key} was removed while the sync ran; it is not read.")
-                continue
-            file, body = opened
-            self._deliver(stream, ours, file, body, rejects, delivery)
-            history[file.key], etags[file.key] = file.modified, file.etag
-            read += len(body)
-            if read >= CHECKPOINT_BYTES:
-                self._checkpoint(stream, history, etags, rejects, delivery)
-                read = 0
-        self._checkpoint(stream, history, etags, rejects, delivery)
+        self._delivered = dict(delivery.delivered_columns(stream.name))
 
-    def _deliver(
-        self,
-        stream: ConfiguredStream,
-        ours: _FileStream,
-        file: _File,
-        body: bytes,
-        rejects: str | None,
-        delivery: "Delivery",
-    ) -> None:
-        name = file.key.removeprefix(ours.prefix)
-        delivery.raw_version(f"{stream.name}/{name}", f"{stream.name}/{_version(file, body)}/{name}", body)
-        parsed = parse(body, ours.dialect, ours.columns or [], RESERVED)
-        if parsed.rejected and rejects is None:
-            first = parsed.rejected[0]
-            raise SyncFailure(
-                f"File {file.key}, line {first.line_number}: {first.reason} ({len(parsed.rejected)} such lines). "
-                f"Repair the file, or name a stream for rejected lines of {stream.name} in "
-                "lakehouse.rejected_streams.",
-                origin="source",
-                kind="config_error",
-            )
-        if parsed.rows:
-            delivery.write(stream.name, _records(stream, file, parsed))
-        if parsed.rejected and rejects is not None:
-            delivery.write(rejects, _rejected(file, parsed))
-        delivery.ledger.log(
-            "WARN" if parsed.rejected else "INFO",
-            f"File {file.key}: {len(parsed.rows)} records, {len(parsed.rejected)} rejected"
-            + (
-                f" (first: line {parsed.rejected[0].line_number}, {parsed.rejected[0].reason})."
-                if parsed.rejected
-                else "."
-            ),
-        )
+    def knows(self, file: StoredFile) -> bool:
+        """Whether this very file was read before."""
+        if not file.version or self._etags.get(file.uri) != file.version:
+            return False
+        return self._history.get(file.uri) == file.modified or not file.timed
 
-    def _checkpoint(
-        self,
-        stream: ConfiguredStream,
-        history: dict[str, str],
-        etags: dict[str, str],
-        rejects: str | None,
-        delivery: "Delivery",
-    ) -> None:
-        newest = max(((modified, key) for key, modified in history.items()), default=None)
-        state: dict[str, Any] = {"history": history, "etags": etags}
+    def take(self, file: StoredFile, path: Path) -> None:
+        """Deliver the rows of a file, and the file as it came."""
+        try:
+            for uri, member in members(path, file.uri):
+                self._take_member(uri, file, member)
+        except FileUnreadable as error:
+            raise _unreadable(file, error) from error
+        if self._delivery.keeps_raw:
+            name = file.uri.removeprefix(common_folder(self._ours.globs)).lstrip("/")
+            folder = self._stream.name
+            self._delivery.raw_file(f"{folder}/{name}", f"{folder}/{_version(file, path)}/{name}", path)
+        self._history[file.uri], self._etags[file.uri] = file.modified, file.version
+        self._uncovered += path.stat().st_size
+        if self._uncovered >= CHECKPOINT_BYTES:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Make all of it durable and store the state that says so."""
+        newest = max(((modified, uri) for uri, modified in self._history.items()), default=None)
+        state: dict[str, Any] = {"history": self._history, "etags": self._etags}
         if newest:
             state[MODIFIED] = f"{newest[0]}_{newest[1]}"
-        delivery.checkpoint(stream.name, state if stream.incremental else {}, beside=rejects)
+        self._delivery.checkpoint(self._stream.name, state if self._stream.incremental else {}, beside=self._rejects)
+        self._uncovered = 0
 
-    def _discovered(self, stream: _FileStream) -> DiscoveredStream:
-        names = stream.columns
-        if names is None:
-            newest = max(self._matching(stream), key=lambda file: file.modified, default=None)
-            opened = self._open(newest) if newest else None
-            if opened is None:
-                raise SyncFailure(
-                    f"Stream {stream.name}: no file matches {', '.join(stream.globs)} in bucket {self._bucket}, so "
-                    "its columns are not known; add a file or give input_schema.",
-                    origin="source",
-                    kind="config_error",
-                )
-            names = parse(opened[1].partition(b"\n")[0], stream.dialect, []).header
-        schema = dict.fromkeys(names, TEXT) | {MODIFIED: TEXT, URL: TEXT, LINE: {"type": "integer"}}
-        return DiscoveredStream(stream.name, schema, cursor_is_fixed=True, default_cursor=MODIFIED)
-
-    def _matching(self, stream: _FileStream) -> Iterator[_File]:
-        """The stream's files, oldest first."""
-        found = []
-        with self._explained(f"list s3://{self._bucket}/{stream.prefix}"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=stream.prefix)
-            for entry in (entry for page in pages for entry in page.get("Contents", [])):
-                if glob.globmatch(entry["Key"], stream.globs, flags=glob.GLOBSTAR | glob.BRACE):
-                    found.append(_File(entry["Key"], _time(entry["LastModified"]), entry["ETag"].strip(QUOTES)))
-        if self._start:
-            found = [file for file in found if file.modified >= _time(datetime.fromisoformat(self._start))]
-        return iter(sorted(found, key=lambda file: (file.modified, file.key)))
-
-    def _open(self, file: _File) -> tuple[_File, bytes] | None:
-        """A file as it is now (it may have been replaced since it was listed); None if it is gone."""
+    def _take_member(self, uri: str, file: StoredFile, path: Path) -> None:
+        records, rejected = 0, 0
+        first = ""
         try:
-            with self._explained(f"read s3://{self._bucket}/{file.key}"):
-                answer = self._client.get_object(Bucket=self._bucket, Key=file.key)
-                body = answer["Body"].read()
-        except SyncFailure as failure:
-            cause = failure.__cause__
-            if isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") == "NoSuchKey":
-                return None
-            raise
-        if answer["ETag"].strip(QUOTES) == file.etag:
-            return file, body  # the listing's time is the finer one
-        return _File(file.key, _time(answer["LastModified"]), answer["ETag"].strip(QUOTES)), body
+            for batch in self._ours.format.batches(path, self._settle):
+                if batch.rows.num_rows:
+                    self._delivery.write(self._stream.name, self._records(uri, file, batch), batch.changes)
+                records += batch.rows.num_rows
+                first = first or self._reject(uri, file, batch.rejected)
+                rejected += len(batch.rejected)
+        except FileRejected as error:
+            rejected = 1
+            first = self._reject(uri, file, [Rejected(0, "", str(error))])
+        self._delivery.ledger.log(
+            "WARN" if rejected else "INFO", f"File {uri}: {records} records, {rejected} rejected{first}."
+        )
 
-    def _explained(self, action: str) -> explained:
-        return explained("source", action, self._endpoint, self._key_id)
+    def _reject(self, uri: str, file: StoredFile, lines: list[Rejected]) -> str:
+        """Hand over what does not parse; returns the first of it for the log.
 
-
-def _file_stream(entry: dict[str, Any], fallback: str | None) -> _FileStream:
-    shape = entry["format"]
-    for key, allowed in DEFAULT_FORMAT.items():
-        if shape.get(key, allowed[0]) not in allowed:
+        :raises SyncFailure: no stream takes it.
+        """
+        if not lines:
+            return ""
+        if self._rejects is None:
             raise SyncFailure(
-                f"Stream {entry['name']}: format.{key} {shape[key]!r} is not supported by the embedded Airbyte.",
+                f"File {uri}, line {lines[0].line_number}: {lines[0].reason}. Repair the file, or name a stream for "
+                f"rejected lines of {self._stream.name} in lakehouse.rejected_streams.",
                 origin="source",
                 kind="config_error",
             )
-    columns = None
-    if entry.get("input_schema"):
-        schema = json.loads(entry["input_schema"])
-        typed = [name for name, type_ in schema.items() if type_ not in ("string", {"type": "string"})]
-        if typed:
-            raise SyncFailure(
-                f"Stream {entry['name']}: input_schema has columns that are no strings ({', '.join(typed)}); "
-                "the embedded Airbyte reads CSV columns as text.",
-                origin="source",
-                kind="config_error",
-            )
-        columns = list(schema)
-    dialect = Dialect(
-        delimiter=shape.get("delimiter") or ",",
-        quote_char=shape.get("quote_char") or '"',
-        double_quote=shape.get("double_quote") is not False,
-        encoding=shape.get("encoding") or "utf8",
-        fallback=fallback,
-    )
-    return _FileStream(entry["name"], entry.get("globs") or ["**"], dialect, columns)
+        entries = [
+            {URL: uri, MODIFIED: file.modified, LINE: line.line_number, "line": line.line, "reason": line.reason}
+            for line in lines
+        ]
+        self._delivery.write(self._rejects, pa.Table.from_pylist(entries, schema=REJECTED_SCHEMA))
+        return f" (first: line {lines[0].line_number}, {lines[0].reason})"
+
+    def _settle(self, found: Columns) -> Columns:
+        """The types of a file's columns, and the columns of the stream that it lacks.
+
+        A column that was delivered before stays, and its type is not made narrower: the files of a stream differ.
+        """
+        known = {name: schema for name, schema in self._stream.columns.items() if name not in OWN}
+        remembered = {name: of_arrow(type_) for name, type_ in self._delivered.items() if name not in known | found}
+        schema = {
+            name: self._ours.types.get(name) or widened(type_, self._delivered.get(name))
+            for name, type_ in (known | found | remembered).items()
+        }
+        self._delivered |= {name: str(column_type(type_)[0]) for name, type_ in schema.items()}
+        self._delivery.remember_columns(self._stream.name, self._delivered)
+        return schema
+
+    def _records(self, uri: str, file: StoredFile, batch: Batch) -> pa.Table:
+        """The records with the columns of the stream, then the file's further ones, then where each comes from."""
+        found, stream = batch.rows.column_names, self._stream
+        order = [name for name in stream.columns if name in found]
+        order += [name for name in found if name not in stream.columns]
+        rows = batch.rows.select([name for name in order if stream.selected is None or name in stream.selected])
+        for name, value in ((MODIFIED, file.modified), (URL, uri)):
+            rows = rows.append_column(name, pa.repeat(value, len(rows)))
+        return rows.append_column(LINE, batch.line_numbers)
 
 
-def _records(stream: ConfiguredStream, file: _File, parsed: Parsed) -> pa.Table:
-    """The records with the columns of the stream, then the file's further ones, then where each comes from."""
-    found = dict(zip(parsed.header, zip(*parsed.rows, strict=True), strict=True))
-    wanted = [name for name in stream.read_columns if name in found]
-    if stream.selected is None:
-        wanted += [name for name in parsed.header if name not in stream.columns]
-    rows = len(parsed.rows)
-    columns = {name: pa.array(found[name], pa.string()) for name in wanted}
-    own = {
-        MODIFIED: pa.array([file.modified] * rows, pa.string()),
-        URL: pa.array([file.key] * rows, pa.string()),
-        LINE: pa.array(parsed.line_numbers, pa.int64()),
-    }
-    return pa.table(columns | own)
-
-
-def _rejected(file: _File, parsed: Parsed) -> pa.Table:
-    return pa.Table.from_pylist(
-        [
-            {URL: file.key, MODIFIED: file.modified, LINE: line.line_number, "line": line.line, "reason": line.reason}
-            for line in parsed.rejected
-        ],
-        schema=REJECTED_SCHEMA,
+def _unreadable(file: StoredFile, error: FileUnreadable) -> SyncFailure:
+    return SyncFailure(
+        f"File {file.uri} cannot be read: {error}. Nothing of it was taken; put the whole file in its place. Let "
+        "writers use another name until a file is whole, and rename it then.",
+        origin="source",
+        kind="transient_error",
     )
 
 
-def _version(file: _File, body: bytes) -> str:
+def _version(file: StoredFile, path: Path) -> str:
     """The folder of a later version of a file: when it came, and what it is where two came within a second."""
-    digest = hashlib.sha256(body).hexdigest()[:8]
+    with path.open("rb") as body:
+        digest = hashlib.file_digest(body, "sha256").hexdigest()[:8]
     return f"timestamp={datetime.fromisoformat(file.modified):%Y%m%d_%H%M%S}_{digest}"
-
-
-def _time(at: datetime) -> str:
-    """A time in the form in which Airbyte's file sources show it: text that sorts."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import tempfile
 import threading
 import time
 import traceback
@@ -29,6 +30,7 @@ def run_attempt(database_url: str, job_id: int, attempt: int, scratch: str) -> N
     _die_with_parent()
     folder = Path(scratch) / f"job_{job_id}_{attempt}"
     folder.mkdir(parents=True)
+    tempfile.tempdir = str(folder)  # what a killed attempt leaves is removed with the folder
     ledger = Ledger(database_url, job_id, attempt)
     try:
         _work(ledger, folder)

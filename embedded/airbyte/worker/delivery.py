@@ -111,19 +111,22 @@ class Delivery:
         if self._raw_path:
             self._destination.put(self._raw_key(path), body)
 
-    def raw_version(self, path: str, later: str, body: bytes) -> None:
-        """Keep a version of something that the source may replace, where the connection asks for that.
+    @property
+    def keeps_raw(self) -> bool:
+        """Whether the connection asks for what came, as it came."""
+        return bool(self._raw_path)
+
+    def raw_file(self, path: str, later: str, local: Path) -> None:
+        """Keep a version of a file that the source may replace, where the connection asks for that.
 
         The first version stays at `path` for good; another is kept at `later`, which tells the versions apart.
         Keeping a version again changes nothing.
         """
         if not self._raw_path:
             return
-        first = self._destination.get(self._raw_key(path))
-        if first is None:
-            self.raw(path, body)
-        elif first != body:
-            self.raw(later, body)
+        same = self._destination.holds(self._raw_key(path), local)
+        if not same:
+            self._destination.upload(local, self._raw_key(path if same is None else later))
 
     def _raw_key(self, path: str) -> str:
         assert self._raw_path is not None

@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError
 from embedded.airbyte.destinations import CODECS, DEFAULT_PATH_FORMAT
 from embedded.airbyte.object_store import explained, s3_client
 
+COMPARED_BYTES = 1024 * 1024
+
 
 class S3Destination:
     """One configured bucket. All calls raise SyncFailure that names bucket, endpoint and what to check."""
@@ -55,9 +57,9 @@ class S3Destination:
         resolved = re.sub(r"\$\{(\w+)\}", lambda match: values[match.group(1)], text)
         return re.sub(r"/{2,}", "/", resolved).lstrip("/")
 
-    def upload(self, path: Path, key: str, generation: int) -> None:
+    def upload(self, path: Path, key: str, generation: int | None = None) -> None:
         """Store a local file under the key; the object appears whole or not at all."""
-        metadata = {"ab-generation-id": str(generation)}
+        metadata = {} if generation is None else {"ab-generation-id": str(generation)}
         with self._explained(f"write s3://{self.bucket}/{key}"):
             self._client.upload_file(str(path), self.bucket, key, ExtraArgs={"Metadata": metadata})
 
@@ -66,16 +68,19 @@ class S3Destination:
         with self._explained(f"write s3://{self.bucket}/{key}"):
             self._client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def get(self, key: str) -> bytes | None:
-        """What is stored under the key; None if nothing is."""
+    def holds(self, key: str, local: Path) -> bool | None:
+        """Whether what is stored under the key is the same as a local file; None if nothing is."""
         with self._explained(f"read s3://{self.bucket}/{key}"):
             try:
-                body: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-                return body
+                answer = self._client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                     return None
                 raise
+            with local.open("rb") as ours:
+                return answer["ContentLength"] == local.stat().st_size and all(
+                    part == ours.read(len(part)) for part in answer["Body"].iter_chunks(COMPARED_BYTES)
+                )
 
     def keys(self, prefix: str) -> list[str]:
         """All object keys under a prefix."""

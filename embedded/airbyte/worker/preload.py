@@ -7,7 +7,8 @@ the PostgreSQL source stays out, because DuckDB starts a thread when it is impor
 import pyarrow as pa
 
 import embedded.airbyte.sources.declarative
-import embedded.airbyte.sources.files
+import embedded.airbyte.sources.formats.csv_files
+import embedded.airbyte.sources.s3
 import embedded.airbyte.worker.attempt  # noqa: F401
 from embedded.airbyte.object_store import s3_client
 

@@ -5,12 +5,50 @@ from __future__ import annotations
 import csv
 import io
 import random
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from embedded.airbyte.sources.csv_lines import LONGEST_RECORD_LINES, Dialect, Rejected, parse
+from embedded.airbyte.sources.file_rows import FileRejected, Rejected
+from embedded.airbyte.sources.formats import csv_lines
+from embedded.airbyte.sources.formats.csv_files import BLOCK_BYTES, CsvFormat, _Blocks
+from embedded.airbyte.sources.formats.csv_lines import LONGEST_RECORD_LINES, Dialect
 
 HEADER = "a,b,c\n"
+
+
+@dataclass
+class Parsed:
+    header: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    line_numbers: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def parse(
+    body: bytes,
+    dialect: Dialect,
+    required: Collection[str],
+    reserved: Collection[str] = (),
+    block_bytes: int = BLOCK_BYTES,
+) -> Parsed:
+    """All of a file."""
+    parsed = Parsed()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        try:
+            for batch in CsvFormat(dialect, required, reserved, block_bytes).batches(Path(file.name), dict):
+                parsed.header = batch.rows.column_names
+                parsed.rows += [list(row.values()) for row in batch.rows.to_pylist()]
+                parsed.line_numbers += batch.line_numbers.to_pylist()
+                parsed.rejected += batch.rejected
+        except FileRejected as error:
+            parsed.rejected.append(Rejected(0, "", str(error)))
+    return parsed
 
 
 def taken(text: str, dialect: Dialect | None = None) -> list[list[str]]:
@@ -104,6 +142,44 @@ def test_a_comma_at_the_end_of_every_line_is_no_column(comma: str) -> None:
 def test_the_fallback_encoding_is_for_the_whole_file() -> None:
     parsed = parse("a\ncafé\nnaïve\n".encode("latin-1"), Dialect(fallback="latin-1"), ["a"])
     assert parsed.rows == [["café"], ["naïve"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "cp1252"])
+def test_encodings_in_which_a_line_end_is_more_than_a_byte(encoding: str) -> None:
+    text = 'a,b\r\né,1\r\n"x\ny",2\r\n'
+    parsed = parse(text.encode(encoding), Dialect(encoding=encoding), ["a"], block_bytes=7)
+    assert parsed.rows == [["é", "1"], ["x\ny", "2"]]
+    assert parsed.line_numbers == [2, 3]
+
+
+def test_a_file_that_is_not_in_its_wide_encoding_is_rejected() -> None:
+    assert parse(b"a,b\n1,2\n3", Dialect(encoding="utf-16-le"), []).rejected == [
+        Rejected(0, "", "the file is not utf-16-le")
+    ]
+
+
+def test_what_the_fast_reader_takes_is_what_the_strict_one_reads() -> None:
+    chance = random.Random(3)
+    taken_fast = 0
+    for _ in range(20_000):
+        body = "".join(chance.choices('ab",,,\n\n"é\r', k=chance.randrange(1, 14))).encode()
+        lines = body.decode().removesuffix("\n").split("\n")
+        fast = _Blocks(Dialect(), "utf-8", 2)._fast(body, len(lines))
+        if fast is not None:
+            strict = csv_lines.parse([line.removesuffix("\r") for line in lines], {}, Dialect(), 2, 2, True)
+            assert ([list(row.values()) for row in fast.to_pylist()], []) == (strict.rows, strict.rejected), body
+            taken_fast += 1
+    assert taken_fast > 300
+
+
+def test_blocks_of_any_size_give_the_same() -> None:
+    chance = random.Random(5)
+    for _ in range(60):
+        body = ("a,b\n" + "".join(chance.choices('ab",,\n\n"é\r\ufffe', k=200))).encode()
+        body = body.replace("\ufffe".encode(), b"\xff")
+        whole = parse(body, Dialect(), ["a"])
+        for size in (1, 13, 64):
+            assert parse(body, Dialect(), ["a"], block_bytes=size) == whole
 
 
 def test_agrees_with_pythons_own_reader_on_whole_files() -> None:

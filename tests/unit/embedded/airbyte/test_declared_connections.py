@@ -11,9 +11,8 @@ import yaml
 from embedded.airbyte.catalog import SCHEMA_CHANGES, SYNC_MODES
 from embedded.airbyte.connections import checked_lakehouse
 from embedded.airbyte.destinations import validate
-from embedded.airbyte.sources import SOURCE_TYPES
+from embedded.airbyte.sources import SOURCE_TYPES, s3
 from embedded.airbyte.sources.declarative import DeclarativeSource
-from embedded.airbyte.sources.files import FileSource
 from embedded.airbyte.sources.postgres import PostgresSource
 
 PIPELINES = Path(__file__).parents[4] / "include" / "pipelines"
@@ -50,7 +49,7 @@ def test_every_source_can_be_made_and_offers_its_streams() -> None:
         assert set(stream["primary_key"]) <= set(offered[stream["name"]].columns)
     files = load(PIPELINES / "connections" / "store_files.yaml")
     keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "endpoint": "http://127.0.0.1:1"}
-    (invoices,) = FileSource(files["source"]["configuration"] | keys, files["lakehouse"]).discover()
+    (invoices,) = s3.build(files["source"]["configuration"] | keys, None, files["lakehouse"]).discover()
     assert next(iter(invoices.columns)) == "InvoiceNo"
     shop = load(PIPELINES / "connections" / "postgres.yaml")
     PostgresSource(shop["source"]["configuration"] | {"host": "h", "database": "d", "username": "u"}, shop["lakehouse"])
