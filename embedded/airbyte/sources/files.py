@@ -256,8 +256,8 @@ class _StreamRead:
 
 def _unreadable(file: StoredFile, error: FileUnreadable) -> SyncFailure:
     return SyncFailure(
-        f"File {file.uri} cannot be read: {error}. Nothing of it was taken; put the whole file in its place. Let "
-        "writers use another name until a file is whole, and rename it then.",
+        f"File {file.uri} cannot be read: {error}. Nothing of it was taken. Put a whole file in its place; let writers "
+        "use another name until a file is whole, and rename it then.",
         origin="source",
         kind="transient_error",
     )

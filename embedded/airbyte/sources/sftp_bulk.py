@@ -55,7 +55,7 @@ def sftp_storage(
 
 def _key(text: str) -> Any:
     """A private key as paramiko has it."""
-    import paramiko
+    import paramiko  # type: ignore[import-untyped]
 
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:

@@ -93,7 +93,7 @@ class Source(Configured):
         return None
 
     def _file_streams(self) -> list[dict[str, Any]]:
-        streams = self.configuration.get("streams") if self.type == "s3" else None
+        streams = self.configuration.get("streams") if self.type in ("s3", "sftp-bulk") else None
         return [entry for entry in streams or [] if isinstance(entry, dict)]
 
 

@@ -57,7 +57,12 @@ PRESETS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         },
         {},
     ),
+    "sftp-bulk": (
+        {"host": "host", "username": "login", "credentials.password": "password"},
+        {"credentials": {"auth_type": "password"}},
+    ),
 }
+FILETYPES = {"jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet", "xlsx": "excel"}  # by the end of a file's name
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -161,8 +166,8 @@ class _Dialogue:
             for part in above:
                 place[part] = place = dict(place.get(part) or {})
             place[last] = yaml.safe_load(text)
-        if kind == "s3" and "streams" not in configuration:
-            configuration |= self._files()
+        if kind in ("s3", "sftp-bulk") and "streams" not in configuration:
+            configuration |= self._files(kind)
         if exposed := secrets_in(configuration):
             raise NotGiven(
                 f"{', '.join(exposed)} would stand in a file for all to read: put it into the Airflow connection "
@@ -191,12 +196,17 @@ class _Dialogue:
                 configuration[key] = yaml.safe_load(answer) if schema.get("type") != "string" else answer
         return fields, configuration
 
-    def _files(self) -> dict[str, Any]:
-        bucket = self._ask(None, "Bucket", flag="--set bucket=NAME")
+    def _files(self, kind: str) -> dict[str, Any]:
+        place = (
+            {"bucket": self._ask(None, "Bucket", flag="--set bucket=NAME")}
+            if kind == "s3"
+            else {"folder_path": self._ask(None, "Folder", "/", flag="--set folder_path=/FOLDER")}
+        )
         name = self._ask(None, "Name of the stream", flag="--set streams=[...]")
         glob = self._ask(None, "Its files", f"{name}/*.csv", flag="--set streams=[...]")
-        stream = {"name": name, "globs": [glob], "format": {"filetype": "csv", "delimiter": ",", "encoding": "utf8"}}
-        return {"bucket": bucket, "streams": [stream]}
+        filetype = next((FILETYPES[end] for end in glob.lower().split(".") if end in FILETYPES), "csv")
+        shape = {"filetype": filetype} | ({"delimiter": ",", "encoding": "utf8"} if filetype == "csv" else {})
+        return place | {"streams": [{"name": name, "globs": [glob], "format": shape}]}
 
     def _discover(self, name: str, source: Source) -> list[Offered]:
         """The streams, from Airbyte's source of that name; one that is made here and does not work goes again."""
