@@ -68,6 +68,17 @@ class S3Destination:
         with self._explained(f"write s3://{self.bucket}/{key}"):
             self._client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
+    def get(self, key: str) -> bytes | None:
+        """What is stored under the key; None if nothing is."""
+        with self._explained(f"read s3://{self.bucket}/{key}"):
+            try:
+                body: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+                return body
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return None
+                raise
+
     def holds(self, key: str, local: Path) -> bool | None:
         """Whether what is stored under the key is the same as a local file; None if nothing is."""
         with self._explained(f"read s3://{self.bucket}/{key}"):
