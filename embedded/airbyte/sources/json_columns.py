@@ -6,6 +6,7 @@ Who takes the files must look there (publishing does, and fails).
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -74,15 +75,29 @@ def column_type(schema: dict[str, Any]) -> tuple[pa.DataType, Callable[[Any], An
     return pa.string(), _text if kind == "string" else _json
 
 
+_NONE = frozenset({type(None)})
+_DIRECT: dict[Callable[[Any], Any], frozenset[type]] = {
+    _text: _NONE | {str},
+    _integer: _NONE | {int},
+    _number: _NONE | {int, float},
+    _boolean: _NONE | {bool},
+}
+
+
 def to_table(records: list[dict[str, Any]], columns: dict[str, dict[str, Any]]) -> tuple[pa.Table, pa.Array | None]:
     """The records as a table, and per row the changes made to values that did not fit (None if there were none)."""
     changes: dict[int, list[dict[str, str]]] = {}
     arrays = {}
     for name, schema in columns.items():
         type_, convert = column_type(schema)
+        found = [record.get(name) for record in records]
+        if _DIRECT.get(convert, _NONE).issuperset(map(type, found)):
+            # nothing to convert; what Arrow does not take all the same (a number out of range) is gone through below
+            with suppress(pa.ArrowException, OverflowError):
+                arrays[name] = pa.array(found, type_)
+                continue
         values: list[Any] = []
-        for row, record in enumerate(records):
-            value = record.get(name)
+        for row, value in enumerate(found):
             if value is not None:
                 try:
                     value = convert(value)

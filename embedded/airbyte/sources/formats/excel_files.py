@@ -70,9 +70,7 @@ class ExcelFormat:
 
 def _types(header: list[str], rows: list[tuple[int, dict[str, Any]]]) -> Columns:
     found = ColumnTypes()
-    found.see(dict.fromkeys(header))
-    for _, record in rows:
-        found.see(record)
+    found.see([dict.fromkeys(header), *(record for _, record in rows)])
     return found.schema
 
 

@@ -3,8 +3,9 @@
 The widest is text, which holds any value: what is no text, as JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from itertools import chain
 from typing import Any
 
 BOOLEAN, INTEGER, NUMBER = {"type": "boolean"}, {"type": "integer"}, {"type": "number"}
@@ -29,17 +30,19 @@ class ColumnTypes:
     def __init__(self) -> None:
         self._found: dict[str, dict[str, Any] | None] = {}
 
-    def see(self, record: Mapping[str, Any]) -> None:
-        """Take note of a record's fields and values."""
-        found = self._found
-        for name, value in record.items():
-            if value is None:
-                found.setdefault(name, None)
-                continue
-            type_ = _type_of(value)
-            before = found.get(name)
-            if before is not type_:
-                found[name] = type_ if before is None else wider(before, type_)
+    def see(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of the records' fields and values."""
+        for name in dict.fromkeys(chain.from_iterable(records)):
+            values = [record.get(name) for record in records]
+            found = self._found.get(name)
+            for kind in set(map(type, values)) - {type(None)}:
+                type_ = _OF_PYTHON.get(kind, TEXT)
+                if kind is int:
+                    numbers = [value for value in values if type(value) is int]
+                    # what is beyond 64 bits would lose digits as a number
+                    type_ = INTEGER if min(numbers) >= -(2**63) and max(numbers) < 2**63 else TEXT
+                found = type_ if found is None else wider(found, type_)
+            self._found[name] = found
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -66,10 +69,3 @@ def widened(schema: dict[str, Any], delivered: str | None) -> dict[str, Any]:
     if before is None or before == schema or (before == TEXT and schema in (OBJECT, ARRAY)):
         return schema
     return wider(before, schema)
-
-
-def _type_of(value: Any) -> dict[str, Any]:
-    if type(value) is int:
-        # what is beyond 64 bits would lose digits as a number
-        return INTEGER if -(2**63) <= value < 2**63 else TEXT
-    return _OF_PYTHON.get(type(value), TEXT)

@@ -1,10 +1,13 @@
 """JSON lines: one object a line; a line that is none is rejected alone."""
 
 import json
+import re
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from embedded.airbyte.sources.file_rows import Batch, FileRejected, Rejected, refuse_twins
@@ -13,6 +16,7 @@ from embedded.airbyte.sources.formats.inference import ColumnTypes
 from embedded.airbyte.sources.json_columns import to_table
 
 BATCH_ROWS = 10_000
+_LONG_NUMBER = re.compile(rb"[:,\[\s]-?\d{19}")
 
 
 class JsonLinesFormat:
@@ -23,9 +27,9 @@ class JsonLinesFormat:
 
     def columns(self, path: Path) -> Columns:
         found = ColumnTypes()
-        for _, record in _records(path):
-            if isinstance(record, dict):
-                found.see(record)
+        records = (record for _, record in _records(path) if isinstance(record, dict))
+        while batch := list(islice(records, BATCH_ROWS)):
+            found.see(batch)
         refuse_twins(found.schema, self._reserved, "the file")
         return found.schema
 
@@ -60,19 +64,18 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any] | Rejected]]:
 
 def _record(number: int, line: bytes) -> dict[str, Any] | Rejected:
     try:
-        record = json.loads(line, parse_constant=_refuse)
+        record = orjson.loads(line)
         if isinstance(record, dict):
-            return record
+            # orjson makes a float of what is beyond 64 bits
+            return json.loads(line) if _LONG_NUMBER.search(line) else record
         reason = f"the line is no JSON object but {type(record).__name__}"
-    except UnicodeDecodeError:
-        reason = "not utf8"
-    except (ValueError, RecursionError) as error:
-        reason = f"not JSON: {getattr(error, 'msg', error)}"
+    except orjson.JSONDecodeError as error:
+        try:
+            line.decode()
+            reason = f"not JSON: {error.msg}"
+        except UnicodeDecodeError:
+            reason = "not utf8"
     return Rejected(number, line.decode("utf-8", "backslashreplace"), reason)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
 
 
 def _batch(records: list[dict[str, Any]], numbers: list[int], rejected: list[Rejected], schema: Columns) -> Batch:

@@ -124,10 +124,11 @@ def test_the_folder_that_is_listed(globs: list[str], folder: str) -> None:
     ],
 )
 def test_a_column_has_the_type_that_all_values_fit(values: list[Any], type_: dict[str, Any]) -> None:
-    found = ColumnTypes()
+    at_once, one_by_one = ColumnTypes(), ColumnTypes()
+    at_once.see([{"a": value} for value in values])
     for value in values:
-        found.see({"a": value})
-    assert found.schema == {"a": type_}
+        one_by_one.see([{"a": value}])
+    assert at_once.schema == one_by_one.schema == {"a": type_}
 
 
 def test_a_type_is_never_narrower_than_it_was() -> None:
