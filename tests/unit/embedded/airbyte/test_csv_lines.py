@@ -161,7 +161,7 @@ def test_a_file_that_is_not_in_its_wide_encoding_is_rejected() -> None:
 def test_what_the_fast_reader_takes_is_what_the_strict_one_reads() -> None:
     chance = random.Random(3)
     taken_fast = 0
-    for _ in range(20_000):
+    for _ in range(8_000):
         body = "".join(chance.choices('ab",,,\n\n"é\r', k=chance.randrange(1, 14))).encode()
         lines = body.decode().removesuffix("\n").split("\n")
         fast = _Blocks(Dialect(), "utf-8", 2)._fast(body, len(lines))
@@ -169,12 +169,12 @@ def test_what_the_fast_reader_takes_is_what_the_strict_one_reads() -> None:
             strict = csv_lines.parse([line.removesuffix("\r") for line in lines], {}, Dialect(), 2, 2, True)
             assert ([list(row.values()) for row in fast.to_pylist()], []) == (strict.rows, strict.rejected), body
             taken_fast += 1
-    assert taken_fast > 300
+    assert taken_fast > 150
 
 
 def test_blocks_of_any_size_give_the_same() -> None:
     chance = random.Random(5)
-    for _ in range(60):
+    for _ in range(25):
         body = ("a,b\n" + "".join(chance.choices('ab",,\n\n"é\r\ufffe', k=200))).encode()
         body = body.replace("\ufffe".encode(), b"\xff")
         whole = parse(body, Dialect(), ["a"])
