@@ -51,11 +51,13 @@ def run_discovery(
 ) -> None:
     """Discover a source's streams and send back the list, or the SyncFailure."""
     _die_with_parent()
-    try:
-        answer.send(open_source(type_, configuration, manifest, {}).discover())
-    except Exception as error:
-        failure = as_failure(error)
-        answer.send((failure.message, failure.origin, failure.kind, failure.detail))
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # what a source that fails leaves is removed with the folder
+        try:
+            answer.send(open_source(type_, configuration, manifest, {}).discover())
+        except Exception as error:
+            failure = as_failure(error)
+            answer.send((failure.message, failure.origin, failure.kind, failure.detail))
 
 
 def as_failure(error: Exception) -> SyncFailure:
