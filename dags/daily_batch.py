@@ -9,7 +9,7 @@ Runs at 01:00 UTC for the day before. A manual run takes its day from the form (
 | `publish` | what has landed, by day, to `bronze/<source>/<stream>/date=<day>/` |
 | `catalog` | promotes new folders in Dremio, refreshes the others, applies the views of `bronze` |
 | `staging`, `intermediate`, `marts` | dbt, a task per model with its own tests; marts in the slot that nobody reads |
-| `quality` | tests over several models: reconciliation, relationships, the document's data tests |
+| `quality` | tests over several models: reconciliation, relationships, the document's data tests; stale sources |
 | `reflections` | refreshed on the new slot, waited for, checked to accelerate |
 | `release` | all views of `gold` switched to the new slot |
 | `dashboards` | every chart of every declared dashboard warmed |
@@ -33,7 +33,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from lakehouse.airbyte.declared import load_connections
 from lakehouse.airbyte.operators import AirbyteSyncOperator
 from lakehouse.dbt.groups import layer, models_in
-from lakehouse.dbt.operators import DbtTestOperator
+from lakehouse.dbt.operators import DbtSourceFreshnessOperator, DbtTestOperator
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.operators.catalog import DremioApplyOperator, DremioPromoteOperator
 from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
@@ -143,8 +143,9 @@ with DAG(
     with marts:
         DremioClaimSlotOperator(task_id="claim_slot") >> first_models
 
-    with TaskGroup("quality", doc_md="Tests over several models, and what was quarantined.") as quality:
+    with TaskGroup("quality", doc_md="Tests over several models, stale sources, and what was quarantined.") as quality:
         DbtTestOperator(task_id="dbt_tests", select="tag:quality", slot=SLOT)
+        DbtSourceFreshnessOperator(task_id="source_freshness")
         count_quarantined()
 
     with TaskGroup("reflections", doc_md="Reflections of the new slot, refreshed and seen to work.") as reflections:

@@ -53,6 +53,7 @@ def test_the_summary_tells_the_whole_way(reach: dict[str, str], first_run: First
     assert summary["batch_date"] == first_run.day
     assert {row["stage"] for row in summary["rows"]} >= {"source", "landing", "bronze", "staging", "mart"}
     assert summary["tests"]["passed"] > 50 and summary["tests"]["failed"] == 0
+    assert summary["tests"]["warned"] == 0, "a source that is not fresh"
     assert {each["name"] for each in summary["reflections"]} == {
         "raw_customers",
         "agg_daily_revenue",

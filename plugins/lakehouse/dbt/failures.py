@@ -25,8 +25,8 @@ def told(failed: Sequence[NodeResult], conn_id: str) -> tuple[str, str]:
     :param failed: at least one node.
     :param conn_id: the Airflow connection by which dbt reached Dremio.
     """
-    first = next((node for node in failed if not _found_rows(node)), failed[0])
-    what, remedy = _of_rows(first) if _found_rows(first) else _of_error(first, conn_id)
+    first = next((node for node in failed if not node.blames_data), failed[0])
+    what, remedy = _of_data(first) if first.blames_data else _of_error(first, conn_id)
     others = sorted(node.name for node in failed if node is not first)
     return what + (f" (and {len(others)} more: {', '.join(others)})" if others else ""), remedy
 
@@ -37,11 +37,13 @@ def told_of_start(text: str, conn_id: str) -> tuple[str, str]:
     return _cause(text, conn_id) or (f"dbt did not run: {_line(text)}", remedy)
 
 
-def _found_rows(node: NodeResult) -> bool:
-    return node.kind == "test" and bool(node.failures)
-
-
-def _of_rows(node: NodeResult) -> tuple[str, str]:
+def _of_data(node: NodeResult) -> tuple[str, str]:
+    if node.kind == "source":
+        return (
+            f"source {node.name} is stale: {node.message}",
+            "Look whether the source gets rows and its sync in the group extract reads them, repair that and clear the "
+            f"group extract; or correct the limit in include/dbt/{node.path} and clear this group; {_GOLD}.",
+        )
     return (
         f"test {node.name} failed: {node.failures} row(s) should not be there",
         f"Look at the rows in the task's log and at include/dbt/{node.path}; repair the data at their source and clear "
@@ -50,7 +52,7 @@ def _of_rows(node: NodeResult) -> tuple[str, str]:
 
 
 def _of_error(node: NodeResult, conn_id: str) -> tuple[str, str]:
-    kind = "test" if node.kind == "test" else "model"
+    kind = node.kind if node.kind in ("test", "source") else "model"
     remedy = f"Look at include/dbt/{node.path}, correct what the message names, then clear the group; {_GOLD}."
     return _cause(node.message, conn_id) or (f"{kind} {node.name} failed: {_line(node.message)}", remedy)
 

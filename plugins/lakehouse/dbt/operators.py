@@ -1,4 +1,4 @@
-"""Operators that run dbt on Dremio: a model with its own tests, and tests over several models."""
+"""Operators that run dbt on Dremio: a model with its own tests, tests over several models, freshness of sources."""
 
 import json
 import re
@@ -118,7 +118,7 @@ class _DbtOperator(BaseOperator):
         {"warn": self.log.warning, "error": self.log.error}.get(level, self.log.info)(text)
 
     def _record(self, context: Mapping[str, Any], result: runner.DbtResult, started: datetime) -> None:
-        tests = result.of_kind("test")
+        tests = result.of_kind("test") + result.of_kind("source")
         failures = [describe(node) for node in tests if node.is_bad]
         counts = {
             "passed": sum(node.status == "pass" for node in tests),
@@ -169,10 +169,13 @@ class _DbtOperator(BaseOperator):
 
     def _raise_if_failed(self, result: runner.DbtResult) -> None:
         if result.failed:
-            only_tests = all(node.kind == "test" and node.failures for node in result.failed)
+            only_tests = all(node.blames_data for node in result.failed)
             message = "\n\n".join(map(describe, result.failed))
             told = failures.told(result.failed, self.dremio_conn_id)
             raise (DbtTestFailed if only_tests else DbtFailed)(message, *told)
+        for node in result.of_kind("source"):
+            if node.status == "warn":
+                self.log.warning("Source %s may be stale: %s", node.name, node.message)
         command = f"dbt {self.verb} --select {self.select}"
         if result.error:
             told = failures.told_of_start(result.error, self.dremio_conn_id)
@@ -240,6 +243,27 @@ class DbtTestOperator(_DbtOperator):
     verb = "test"
 
 
+class DbtSourceFreshnessOperator(_DbtOperator):
+    """Compare the newest rows of sources with the limits that their `freshness` declares.
+
+    Past `warn_after` it warns, in the task's log and the run's report; past `error_after` it fails. A source that has
+    never had a row is warned of: it cannot be late.
+
+    Example::
+
+        DbtSourceFreshnessOperator(task_id="source_freshness")
+
+    :param select: the sources, as dbt selects them. Templated.
+    :raises DbtTestFailed: naming each source that is stale, and since when; Airflow does not retry it.
+    :raises DbtFailed: a source could not be read.
+    """
+
+    verb = "source freshness"
+
+    def __init__(self, *, select: str = "source:*", **kwargs: Any) -> None:
+        super().__init__(select=select, **kwargs)
+
+
 def _stage(node: runner.NodeResult) -> str:
     folder = node.path.split("/")[1]
     return "mart" if folder == "marts" else folder
@@ -255,7 +279,9 @@ def describe(node: runner.NodeResult) -> str:
         sql = " ".join(node.compiled.split())
         lines.append(f"Look at include/dbt/{node.path}. All rows: {sql}")
         return "\n".join(lines)
-    what = "Test" if node.kind == "test" else "Model"
+    if node.kind == "source" and node.blames_data:
+        return f"Source {node.name} is stale: {node.message}.\nThe limits are in include/dbt/{node.path}."
+    what = {"test": "Test", "source": "Source"}.get(node.kind, "Model")
     where = f" ({node.relation})" if node.relation and node.kind == "model" else ""
     return f"{what} {node.name}{where} failed: {explain(node.message)}\nLook at include/dbt/{node.path}."
 

@@ -55,6 +55,11 @@ class NodeResult:
         """Whether the node failed."""
         return self.status in _BAD
 
+    @property
+    def blames_data(self) -> bool:
+        """Whether dbt ran well and found fault with the data: rows of a test, or a source that is stale."""
+        return bool(self.failures) if self.kind == "test" else self.kind == "source" and self.status == "error"
+
 
 @dataclass(frozen=True)
 class DbtResult:
@@ -77,7 +82,7 @@ class DbtResult:
 class DbtCommand:
     """A dbt command for one slot of the marts.
 
-    :param verb: `build`, `test` or `list`.
+    :param verb: `build`, `test`, `source freshness` or `list`.
     :param slot: "a" or "b".
     :param select: dbt's selection, e.g. `fct_orders` or `tag:quality`.
     :param exclude: dbt's exclusion.
@@ -201,12 +206,13 @@ def _environment(variables: Mapping[str, str]) -> Any:
 def _node_result(result: Any) -> NodeResult:
     node = result.node
     kind = str(node.resource_type)
+    status, message = _freshness(result) if hasattr(result, "max_loaded_at") else (str(result.status), result.message)
     return NodeResult(
-        name=node.name,
+        name=f"{node.source_name}.{node.name}" if kind == "source" else node.name,
         node_id=node.unique_id,
         kind=kind,
-        status=str(result.status),
-        message=(result.message or "").strip(),
+        status=status,
+        message=(message or "").strip(),
         seconds=float(result.execution_time or 0),
         failures=getattr(result, "failures", None) if kind in ("test", "unit_test") else None,
         relation=getattr(node, "relation_name", None),
@@ -214,6 +220,15 @@ def _node_result(result: Any) -> NodeResult:
         compiled=getattr(node, "compiled_code", None) or "",
         parents=tuple(getattr(getattr(node, "depends_on", None), "nodes", ())),
     )
+
+
+def _freshness(result: Any) -> tuple[str, str]:
+    """Status and text of a source's freshness. One that has never had a row cannot be late: dbt says error of it."""
+    if result.max_loaded_at.year == 1:
+        return "warn", "it has no rows at all"
+    newest = f"its newest rows came at {result.max_loaded_at:%Y-%m-%d %H:%M} UTC, {result.age / 3600:,.0f} hours ago"
+    limit = getattr(result.node.freshness, f"{result.status}_after", None)
+    return str(result.status), newest + (f" (limit: {limit.count} {limit.period}s)" if limit else "")
 
 
 def _first_rows(adapter: Any, node: NodeResult) -> tuple[dict[str, Any], ...]:

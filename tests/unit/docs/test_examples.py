@@ -18,6 +18,7 @@ PIPELINE_ONLY = {
     "AirbyteSyncOperator",
     "AirbyteApplyOperator",
     "DbtModelOperator",
+    "DbtSourceFreshnessOperator",
     "DbtTestOperator",
     "DremioClaimSlotOperator",
     "DremioPromoteOperator",

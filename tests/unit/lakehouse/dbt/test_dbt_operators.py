@@ -2,13 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dbt.artifacts.resources.types import NodeType, TimePeriod
+from dbt.artifacts.resources.v1.components import FreshnessThreshold, Time
+from dbt.artifacts.schemas.freshness import SourceFreshnessResult
+from dbt.artifacts.schemas.results import FreshnessStatus
 
 from lakehouse.dbt import operators, runner
-from lakehouse.dbt.operators import DbtFailed, DbtModelOperator, DbtTestFailed, DbtTestOperator, describe, explain
+from lakehouse.dbt.operators import (
+    DbtFailed,
+    DbtModelOperator,
+    DbtSourceFreshnessOperator,
+    DbtTestFailed,
+    DbtTestOperator,
+    describe,
+    explain,
+)
 from lakehouse.ops.lease import LeaseLost
 
 
@@ -144,6 +157,49 @@ def test_a_failing_test_is_recorded_and_not_retried(install: Any) -> None:
     with pytest.raises(DbtTestFailed, match="assert_positive_amounts"):
         DbtTestOperator(task_id="dbt_tests", select="tag:quality").execute(context())
     assert recorder.facts["tests"]["failed"] == 1
+
+
+def freshness(status: FreshnessStatus, newest: datetime) -> runner.NodeResult:
+    """As dbt itself says it, of a source that may be 8 days old."""
+    now = datetime(2026, 7, 10, tzinfo=UTC)
+    source = SimpleNamespace(
+        name="orders",
+        source_name="shop",
+        unique_id="source.lakehouse.shop.orders",
+        resource_type=NodeType.Source,
+        original_file_path="models/staging/_sources.yml",
+        freshness=FreshnessThreshold(Time(36, TimePeriod.hour), Time(8, TimePeriod.day)),
+    )
+    about = {"timing": [], "thread_id": "1", "execution_time": 0.1, "adapter_response": {}, "message": None}
+    result = SourceFreshnessResult(
+        node=source,  # type: ignore[arg-type]
+        status=status,
+        failures=None,
+        max_loaded_at=newest,
+        snapshotted_at=now,
+        age=(now - newest).total_seconds(),
+        **about,  # type: ignore[arg-type]
+    )
+    return runner._node_result(result)
+
+
+def test_a_stale_source_fails_with_its_age_and_limit_and_is_not_retried(install: Any) -> None:
+    fresh = freshness(FreshnessStatus.Pass, datetime(2026, 7, 9, 22, tzinfo=UTC))
+    recorder = install(Recorder(freshness(FreshnessStatus.Error, datetime(2026, 7, 1, tzinfo=UTC)), fresh))
+    said = r"Source shop.orders is stale: its newest rows came at 2026-07-01 00:00 UTC, 216 hours ago \(limit: 8 days\)"
+    with pytest.raises(DbtTestFailed, match=said) as caught:
+        DbtSourceFreshnessOperator(task_id="f").execute(context())
+    assert caught.value.what.startswith("source shop.orders is stale: its newest rows came at 2026-07-01")
+    assert "clear the group extract" in caught.value.remedy
+    assert (recorder.facts["tests"]["passed"], recorder.facts["tests"]["failed"]) == (1, 1)
+    assert recorder.commands[0].verb == "source freshness"
+
+
+def test_a_source_that_has_never_had_a_row_is_warned_of(install: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = install(Recorder(freshness(FreshnessStatus.Error, datetime(1, 1, 1, tzinfo=UTC))))
+    DbtSourceFreshnessOperator(task_id="f").execute(context())
+    assert recorder.facts["tests"]["warned"] == 1
+    assert "Source shop.orders may be stale: it has no rows at all" in capsys.readouterr().out
 
 
 def test_an_error_of_dremio_is_retried(install: Any) -> None:
