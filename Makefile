@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
+# where it is set, every process compiles anew all that it imports: seconds each
+unexport PYTHONDONTWRITEBYTECODE
 
 INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is installed here yet: run \`make up\` first."; exit 1; }
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
