@@ -2,6 +2,7 @@
 
 import os
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,11 @@ def with_airbyte_columns(
 
 
 class ParquetFile:
-    """One local Parquet file in the making, in row groups of about a million rows."""
+    """One local Parquet file in the making, in row groups of about a million rows.
+
+    A row group is written while the rows of the next are read. What fails in that (a full disk) is raised by the next
+    `write` that fills a row group, or by `close`.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema, codec: str, page_bytes: int, dictionary: bool) -> None:
         self.path = path
@@ -76,6 +81,8 @@ class ParquetFile:
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         self._pending_bytes = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._writing: Future[None] | None = None
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -100,14 +107,22 @@ class ParquetFile:
 
     @property
     def full(self) -> bool:
-        """Whether the file has reached the size at which Airbyte begins the next."""
+        """Whether what is written has reached the size at which Airbyte begins the next file."""
         return self.path.stat().st_size >= FILE_BYTES
 
     def close(self) -> None:
-        self._flush()
+        with self._thread:
+            self._flush()
+            if self._writing is not None:
+                self._writing.result()
         self._writer.close()
 
     def _flush(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
         if self._pending:
-            self._writer.write_table(pa.concat_tables(self._pending), row_group_size=ROW_GROUP_ROWS)
+            self._writing = self._thread.submit(self._write_group, self._pending)
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+
+    def _write_group(self, tables: list[pa.Table]) -> None:
+        self._writer.write_table(pa.concat_tables(tables), row_group_size=ROW_GROUP_ROWS)

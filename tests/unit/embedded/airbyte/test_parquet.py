@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from embedded.airbyte.worker import parquet
 from embedded.airbyte.worker.parquet import META_CHANGE, ParquetFile, random_ids, with_airbyte_columns
@@ -62,3 +66,23 @@ def test_a_file_is_full_at_its_size(tmp_path: Path, monkeypatch: object) -> None
 def groups(path: Path) -> list[int]:
     metadata = pq.ParquetFile(path).metadata
     return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Files hold 10,000 bytes, and a write past that fails as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("writes", [1, 4])
+def test_a_full_disk_is_told_by_a_later_write_or_by_the_end(tmp_path: Path, small_disk: None, writes: int) -> None:
+    table = pa.table({"x": np.random.default_rng(1).random(100_000)})
+    file = ParquetFile(tmp_path / "a.parquet", table.schema, "none", 1024 * 1024, False)
+    with pytest.raises(OSError, match="File too large"):
+        for _ in range(writes):
+            file.write(table, buffer_bytes=1)
+        assert writes == 1
+        file.close()
