@@ -72,10 +72,11 @@ class ColumnDropped(PublishError, AirflowFailException):
         super().__init__(
             stream,
             f"{gone} gone: {key} lacks {they}, older objects had {they}",
-            f"Nothing was published. Bring {they} back at the source (or select {they} again in Airbyte) and sync again "
-            f"(clear the group extract): rows that were read meanwhile stay null there until the stream is cleared in "
-            f"Airbyte (a reset) and read again. If {they} went for good, list {they} under dropped_columns of stream "
-            f"{stream} in include/pipelines/connections/{source}.yaml: newer rows then have null there on purpose.",
+            f"Nothing was published. Bring {they} back at the source (or select {they} again in Airbyte) and sync "
+            f"again (clear the group extract): rows that were read meanwhile stay null there until the stream is "
+            f"cleared in Airbyte (a reset) and read again. If {they} went for good, list {they} under "
+            f"dropped_columns of stream {stream} in include/pipelines/connections/{source}.yaml: newer rows then have "
+            f"null there on purpose.",
         )
 
 
