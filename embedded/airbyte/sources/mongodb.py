@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import bson
 import pyarrow as pa
-from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient, errors
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -21,6 +20,7 @@ from pymongo.read_concern import ReadConcern
 
 from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
 from embedded.airbyte.failures import Kind, SyncFailure
+from embedded.airbyte.sources.mongodb_cdc import CDC_COLUMNS, HISTORY_LOST, ChangeStreamSync, offered
 from embedded.airbyte.sources.mongodb_types import OBJECT, TEXT, DocumentColumns, kind_of_values
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ CAPTURE_MODES = {"Lookup": "updateLookup", "Post Image": "required"}
 NOT_OFFERED = ("system.", "replset.", "oplog.")  # collections of the server's own
 PLACEHOLDER = re.compile(r"^(mongodb(?:\+srv)?://)<[^>@]*>:<[^>@]*>@")  # as Atlas shows the connection string
 CREDENTIALS = re.compile(r"^mongodb(\+srv)?://[^/?]*@")
-# Dates are read as Python's where it has the year: they are the fastest.
-CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 # the server's error codes
 AUTHENTICATION, UNAUTHORIZED, NO_CHANGE_STREAMS, NO_POST_IMAGE, TOO_LARGE = 18, 13, 40573, 47, 10334
 CUT_OFF = (43, 50, 91, 189, 237, 262, 11600, 11602, 10107)  # cursor gone, time over, server stops or steps down
@@ -86,9 +84,15 @@ class Cluster:
         if self._atlas:
             options["tls"] = True
         try:
-            with MongoClient(self._string, appname="airbyte", retryWrites=False, **options) as client:
+            client: MongoClient[dict[str, Any]] = MongoClient(
+                self._string, appname="airbyte", retryWrites=False, datetime_conversion="DATETIME_AUTO", **options
+            )
+        except (errors.PyMongoError, ValueError) as error:
+            raise self.refused(f"{self._safe(error)}; check connection_string and its options") from error
+        try:
+            with client:
                 yield client
-        except (errors.PyMongoError, bson.errors.BSONError, ValueError) as error:
+        except (errors.PyMongoError, bson.errors.BSONError) as error:
             raise self.explain(error) from error
 
     def refused(self, reason: str) -> SyncFailure:
@@ -97,9 +101,7 @@ class Cluster:
     def explain(self, error: Exception) -> SyncFailure:
         """A driver's error as a failure with what to do."""
         code = error.code if isinstance(error, errors.OperationFailure) else None
-        text = str(error).split(", full error:")[0].split(", Timeout:")[0]
-        if self._password:
-            text = text.replace(self._password, "***")
+        text = self._safe(error)
         kind: Kind = "config_error"
         if code == AUTHENTICATION:
             reason = f"the password or user is wrong ({text}); check username, password and auth_source"
@@ -115,7 +117,12 @@ class Cluster:
             )
         elif code == TOO_LARGE:
             reason = f"a change is larger than a document may be ({text}); clear the connection to go on without it"
-        elif isinstance(error, (errors.ConfigurationError, errors.InvalidURI, ValueError)):
+        elif code in HISTORY_LOST:
+            reason = (
+                f"the oplog does not reach back to where the changes are to be read from ({text}); clear the "
+                "connection, and keep a longer oplog (storage.oplogMinRetentionHours) or sync more often"
+            )
+        elif isinstance(error, errors.ConfigurationError):
             reason = f"{text}; check connection_string and its options"
         elif isinstance(error, bson.errors.BSONError):
             reason = f"a document cannot be read ({text}); correct it"
@@ -127,6 +134,11 @@ class Cluster:
         else:
             reason, kind = text, "system_error"
         return SyncFailure(f"{self.where}: {reason}.", origin="source", kind=kind, detail=text)
+
+    def _safe(self, error: Exception) -> str:
+        """What a driver's error says, without the password and the whole answer."""
+        text = str(error).split(", full error:")[0].split(", Timeout:")[0]
+        return text.replace(self._password, "***") if self._password else text
 
 
 class MongoDbSource:
@@ -148,8 +160,6 @@ class MongoDbSource:
 
     def discover(self) -> list[DiscoveredStream]:
         """The collections that the user may read, with the fields that a sample of their documents has."""
-        from embedded.airbyte.sources.mongodb_cdc import offered
-
         with self._cluster.client() as client:
             return [
                 offered(name, database, self._fields(client[database][name]))
@@ -157,8 +167,6 @@ class MongoDbSource:
             ]
 
     def read(self, streams: list[ConfiguredStream], states: Mapping[str, dict[str, Any]], delivery: "Delivery") -> None:
-        from embedded.airbyte.sources.mongodb_cdc import ChangeStreamSync
-
         with self._cluster.client() as client:
             ChangeStreamSync(
                 self._cluster,
@@ -200,8 +208,7 @@ class MongoDbSource:
         pipeline: list[dict[str, Any]] = [{"$sample": {"size": self._sample_size}}]
         if not self._schema_enforced:
             pipeline = [{"$project": {ID: 1}}, {"$limit": self._sample_size}]
-        asked = collection.with_options(codec_options=CODEC)
-        documents = list(asked.aggregate(pipeline, maxTimeMS=self._discover_seconds * 1000))
+        documents = list(collection.aggregate(pipeline, maxTimeMS=self._discover_seconds * 1000))
         fields = {ID: TEXT.schema}
         for name in sorted(set().union(*documents)):
             fields[name] = kind_of_values([document.get(name) for document in documents]).schema
@@ -220,8 +227,6 @@ class CollectionRead:
         *,
         schema_enforced: bool,
     ) -> None:
-        from embedded.airbyte.sources.mongodb_cdc import CDC_COLUMNS
-
         self.stream = stream
         self.batch_rows = batch_rows
         self.schema_enforced = schema_enforced
@@ -235,11 +240,20 @@ class CollectionRead:
             leave_out=stream.columns.keys() - stream.read_columns.keys(),
         )
 
-    def documents(self, session: ClientSession | None) -> Iterator[list[dict[str, Any]]]:
+    def documents(self, session: ClientSession) -> Iterator[list[dict[str, Any]]]:
         """All documents, some at a time. They are decoded whole batches at a time, which is the fastest."""
         batches: Any = self._collection.find_raw_batches({}, batch_size=self.batch_rows, session=session)
         for batch in batches:  # bytes, though pymongo types them as documents
-            if documents := bson.decode_all(batch, CODEC):
+            try:
+                documents = bson.decode_all(batch, self._collection.codec_options)
+            except bson.errors.InvalidBSON as error:
+                raise SyncFailure(
+                    f"Collection {self._collection.full_name} holds a document that cannot be read ({error}); correct "
+                    "or remove it.",
+                    origin="source",
+                    kind="config_error",
+                ) from error
+            if documents:
                 yield documents
 
     def write(self, documents: list[dict[str, Any]], cdc: Mapping[str, pa.Array]) -> None:

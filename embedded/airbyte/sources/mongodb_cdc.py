@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from pymongo import MongoClient, errors
 from pymongo.change_stream import ChangeStream
-from pymongo.client_session import ClientSession
 
 from embedded.airbyte.catalog import DiscoveredStream
 from embedded.airbyte.sources.mongodb_types import DATE, INTEGER
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 CURSOR = "_ab_cdc_cursor"
 CDC_COLUMNS = {"_ab_cdc_updated_at": DATE, "_ab_cdc_deleted_at": DATE, CURSOR: INTEGER}
 AWAIT_MS = 500  # how long the server waits for a change before it says that there is none
-HISTORY_LOST = (260, 280, 286)  # the token is none, is not in the oplog, or no longer
+HISTORY_LOST = (260, 280, 286)  # error codes: the token is none, is not in the oplog, or no longer
 GONE = ("drop", "rename", "dropDatabase")
 
 
@@ -74,6 +73,11 @@ class ChangeStreamSync:
         self._cursor = delivery.started_ms * 100_000
 
     def run(self, states: Mapping[str, dict[str, Any]]) -> None:
+        # What one session reads is never older than what it has read before, whichever members of the cluster answer.
+        with self._client.start_session(causal_consistency=True) as self._session:
+            self._run(states)
+
+    def _run(self, states: Mapping[str, dict[str, Any]]) -> None:
         for read in self._reads.values():
             self._delivery.begin(read.stream)
         valid: dict[str, bool] = {}
@@ -125,25 +129,23 @@ class ChangeStreamSync:
     def _snapshot(self, reads: "list[CollectionRead]") -> None:
         """Read collections in full."""
         at = pa.scalar(self._delivery.started_ms, pa.timestamp("ms", "UTC")).cast(DATE.type)
-        # reads of one session see at least what its reads before saw, so no member is asked that lags behind the token
-        with self._client.start_session(causal_consistency=True) as session:
-            token = self._now(session) if self._followed else ""
-            for read in reads:
-                for documents in read.documents(session):
-                    rows = len(documents)
-                    cdc = [pa.repeat(at, rows), pa.nulls(rows, DATE.type), self._cursors(rows)]
-                    read.write(documents, dict(zip(CDC_COLUMNS, cdc, strict=True)))
-                read.remember()
-                name = read.stream.name
-                if name in self._followed:
-                    self._followed[name].token = token
-                    self._delivery.checkpoint(name, self._followed[name].state(self._cursor))
-                else:
-                    self._delivery.checkpoint(name, {})
+        token = self._now() if self._followed else ""
+        for read in reads:
+            for documents in read.documents(self._session):
+                rows = len(documents)
+                cdc = [pa.repeat(at, rows), pa.nulls(rows, DATE.type), self._cursors(rows)]
+                read.write(documents, dict(zip(CDC_COLUMNS, cdc, strict=True)))
+            read.remember()
+            name = read.stream.name
+            if name in self._followed:
+                self._followed[name].token = token
+                self._delivery.checkpoint(name, self._followed[name].state(self._cursor))
+            else:
+                self._delivery.checkpoint(name, {})
 
     def _follow(self) -> None:
         """Deliver all changes up to where the server is now."""
-        target = self._now(None)
+        target = self._now()
         reached = min(followed.token for followed in self._followed.values())
         quiet = ""
         checkpoint_at = time.monotonic() + self._checkpoint_seconds
@@ -163,31 +165,31 @@ class ChangeStreamSync:
                     checkpoint_at = time.monotonic() + self._checkpoint_seconds
         self._checkpoint(reached)
 
-    def _now(self, session: ClientSession | None) -> str:
+    def _now(self) -> str:
         """The token of where the server is now."""
-        with self._watch(None, session=session) as changes:
+        with self._watch(None) as changes:
             if changes.resume_token is None:
                 raise self._cluster.refused("the server gives no resume token; MongoDB 4.4 or later is needed")
             return str(changes.resume_token["_data"])
 
     def _watch(self, after: str | None, **options: Any) -> ChangeStream[dict[str, Any]]:
         """A change stream of the followed collections: of their database, or of the cluster if there are several."""
-        names = list(self._followed)
         databases = sorted({str(followed.read.stream.namespace) for followed in self._followed.values()})
-        pipeline = [
-            {
-                "$match": {
-                    "$or": [
-                        {"ns.db": {"$in": databases}, "ns.coll": {"$in": names}},
-                        {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
-                    ]
-                }
-            }
+        wanted = [
+            {"ns.db": {"$in": databases}, "ns.coll": {"$in": list(self._followed)}},
+            {"ns.db": {"$in": databases}, "operationType": "dropDatabase"},
+            {"operationType": "invalidate"},
         ]
         place = self._client[databases[0]] if len(databases) == 1 else self._client
         if after is not None:
             options["start_after"] = {"_data": after}
-        return place.watch(pipeline, self._full_document, max_await_time_ms=AWAIT_MS, **options)
+        return place.watch(
+            [{"$match": {"$or": wanted}}],
+            self._full_document,
+            max_await_time_ms=AWAIT_MS,
+            session=self._session,
+            **options,
+        )
 
     def _take(self, change: Mapping[str, Any], token: str) -> None:
         operation, place = change["operationType"], change.get("ns") or {}

@@ -35,8 +35,10 @@ BOOLEAN = Kind("boolean", {"type": "boolean"}, pa.bool_())
 INTEGER = Kind("integer", {"type": "number", "airbyte_type": "integer"}, pa.int64())
 NUMBER = Kind("number", {"type": "number"}, pa.float64())
 DATE = Kind(
-    "date", {"type": "string", "format": "date-time", "airbyte_type": "timestamp_with_timezone"}, pa.timestamp("us", "UTC")
-)  # fmt: skip
+    "date",
+    {"type": "string", "format": "date-time", "airbyte_type": "timestamp_with_timezone"},
+    pa.timestamp("us", "UTC"),
+)
 OBJECT = Kind("object", {"type": "object"}, pa.string())
 ARRAY = Kind("array", {"type": "array"}, pa.string())
 TEXT = Kind("text", {"type": "string"}, pa.string())

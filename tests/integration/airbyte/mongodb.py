@@ -35,7 +35,7 @@ class MongoDb:
                 ["java", *options, "-cp", jars, str(program), str(self.port)], stdout=log, stderr=log, cwd=home
             )
         wait_for(self.port)
-        self.client: MongoClient[dict[str, Any]] = MongoClient(self.url)
+        self.client: MongoClient[dict[str, Any]] = MongoClient(self.url, datetime_conversion="DATETIME_AUTO")
 
     @property
     def url(self) -> str:
