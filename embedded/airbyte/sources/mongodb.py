@@ -8,6 +8,7 @@ document is one JSON text in the column `data`, beside its `_id`.
 
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -243,18 +244,23 @@ class CollectionRead:
     def documents(self, session: ClientSession) -> Iterator[list[dict[str, Any]]]:
         """All documents, some at a time. They are decoded whole batches at a time, which is the fastest."""
         batches: Any = self._collection.find_raw_batches({}, batch_size=self.batch_rows, session=session)
-        for batch in batches:  # bytes, though pymongo types them as documents
-            try:
-                documents = bson.decode_all(batch, self._collection.codec_options)
-            except bson.errors.InvalidBSON as error:
-                raise SyncFailure(
-                    f"Collection {self._collection.full_name} holds a document that cannot be read ({error}); correct "
-                    "or remove it.",
-                    origin="source",
-                    kind="config_error",
-                ) from error
-            if documents:
-                yield documents
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = reader.submit(next, batches, None)  # the server works on it meanwhile
+                if documents := self._decoded(batch):
+                    yield documents
+
+    def _decoded(self, batch: bytes) -> list[dict[str, Any]]:
+        try:
+            return bson.decode_all(batch, self._collection.codec_options)
+        except bson.errors.InvalidBSON as error:
+            raise SyncFailure(
+                f"Collection {self._collection.full_name} holds a document that cannot be read ({error}); correct or "
+                "remove it.",
+                origin="source",
+                kind="config_error",
+            ) from error
 
     def write(self, documents: list[dict[str, Any]], cdc: Mapping[str, pa.Array]) -> None:
         """Deliver documents as rows.
