@@ -53,6 +53,13 @@ SOURCE_TYPES = {
             secrets=("password", "ca_certificate", "client_certificate", "client_key", "client_key_password"),
         ),
         SourceType(
+            "mongodb-v2",
+            "b2e713cd-cc36-4c0a-b5bd-b47cb8a0561e",
+            "embedded.airbyte.sources.mongodb",
+            required=("database_config",),
+            secrets=("password",),
+        ),
+        SourceType(
             "s3",
             "69589781-7828-43c5-9f63-8925b1c1ccc2",
             "embedded.airbyte.sources.s3",

@@ -48,6 +48,14 @@ PRESETS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
             "tunnel_method": {"tunnel_method": "NO_TUNNEL"},
         },
     ),
+    "mongodb-v2": (
+        {
+            "database_config.connection_string": "host",
+            "database_config.username": "login",
+            "database_config.password": "password",
+        },
+        {"database_config": {"cluster_type": "SELF_MANAGED_REPLICA_SET"}},
+    ),
     "s3": (
         {
             "aws_access_key_id": "login",
@@ -168,6 +176,9 @@ class _Dialogue:
             place[last] = yaml.safe_load(text)
         if kind in ("s3", "sftp-bulk") and "streams" not in configuration:
             configuration |= self._files(kind)
+        if kind == "mongodb-v2" and "databases" not in configuration["database_config"]:
+            answer = self._ask(None, "Databases, with commas between", flag="--set database_config.databases=[NAME]")
+            configuration["database_config"] = {**configuration["database_config"], "databases": _split(answer)}
         if exposed := secrets_in(configuration):
             raise NotGiven(
                 f"{', '.join(exposed)} would stand in a file for all to read: put it into the Airflow connection "

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from tests.integration.airbyte import mariadb as mysql
+from tests.integration.airbyte import mongodb as mongo
 from tests.integration.airbyte.lake import Lake
 from tests.integration.airbyte.servers import START_SECONDS, Airbyte, Shop, free_port, wait_for
 
@@ -158,3 +159,21 @@ def mysql_shop(mariadb: mysql.MariaDb) -> Iterator[mysql.Shop]:
     made = mysql.Shop(mariadb, f"shop_{secrets.token_hex(4)}")
     yield made
     mariadb.execute(f"DROP DATABASE {made.name}")
+
+
+@pytest.fixture(scope="session")
+def mongodb(folder: Path) -> Iterator[mongo.MongoDb]:
+    """A MongoDB server, where its jars and a JDK are."""
+    if not mongo.installed():
+        pytest.skip("no JDK (Debian: apt-get install default-jdk-headless) or no .mongodb/, which `bin/test` fetches")
+    server = mongo.MongoDb(folder / "mongodb")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mongo_shop(mongodb: mongo.MongoDb) -> Iterator[mongo.Shop]:
+    """An empty database of MongoDB."""
+    made = mongo.Shop(mongodb, f"shop_{secrets.token_hex(4)}")
+    yield made
+    mongodb.client.drop_database(made.name)

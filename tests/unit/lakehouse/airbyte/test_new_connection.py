@@ -108,6 +108,18 @@ def test_streams_and_modes_are_chosen_by_options(api, folder):
     )  # fmt: skip
 
 
+def test_mongodb_needs_its_databases_too(api, folder, capsys):
+    mongo = ("--name", "crm", "--type", "mongodb-v2", "--connection", "crm_db")
+    assert run(*mongo) == 1
+    assert "say --set database_config.databases=[NAME]" in capsys.readouterr().err
+    assert run(*mongo, "--set", "database_config.databases=[crm]") == 0
+    assert load(folder / "crm.yaml", Connection).source.configuration["database_config"] == {
+        "cluster_type": "SELF_MANAGED_REPLICA_SET", "databases": ["crm"],
+    }  # fmt: skip
+    sent = api.sources["s1"]["configuration"]["database_config"]
+    assert (sent["connection_string"], sent["username"], sent["password"]) == ("https://db", "u", "pw-source")
+
+
 def test_a_manifest_says_what_is_secret(api, folder):
     options = ("--type", "declarative", "--manifest", "connectors/store_api.yaml", "--connection", "x")
     assert run("--name", "rates", *options, "--set", "start_date='2026-01-01T00:00:00Z'") == 0
