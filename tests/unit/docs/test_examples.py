@@ -21,7 +21,6 @@ PIPELINE_ONLY = {
     "DbtSourceFreshnessOperator",
     "DbtTestOperator",
     "DremioClaimSlotOperator",
-    "DremioPromoteOperator",
     "DremioReleaseOperator",
     "DremioRollbackOperator",
     "PublishOperator",
