@@ -52,7 +52,8 @@ def _buckets(conn_id: str, write: bool) -> Outcome:
     from lakehouse.minio.hook import ObjectStoreHook
 
     buckets = load("storage.yaml", Storage).buckets
-    return Outcome([f"create {item}" for item in (apply if write else plan)(ObjectStoreHook(conn_id), buckets)])
+    found = (apply if write else plan)(ObjectStoreHook(conn_id), buckets)
+    return Outcome([*(f"create {item}" for item in found.made), *found.changed], notes=found.unsupported)
 
 
 def _dremio(conn_id: str, write: bool) -> Outcome:

@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 
 class BucketApplyOperator(BaseOperator):
-    """Makes the buckets and prefixes that a YAML file declares. Says what it made; removes nothing.
+    """Makes the buckets and prefixes that a YAML file declares, and their settings equal. Removes no object.
 
-    Running it again changes nothing. Returns `{"made": ["bucket datalake", "datalake/silver", ...]}`.
+    Settings are versioning, lifecycle, quota (MinIO) and policy; what a bucket does not name is left as it is, and so
+    are lifecycle rules that were made elsewhere. A setting that the server does not have is said in the log and in the
+    result, and is no error. Running it again changes nothing.
+
+    Returns (XCom) `{"made": ["bucket datalake", "datalake/silver", ...], "changed": ["bucket datalake: versioning: off
+    instead of Enabled", ...], "unsupported": ["bucket datalake: quota is declared, but this server has none", ...]}`.
 
     :param declaration: YAML file, relative to include/pipelines (templated). See `lakehouse.minio.declared`.
     :param aws_conn_id: Airflow connection of type `aws` (templated).
     :raises DeclarationError: the file is wrong; names line and key.
+    :raises ObjectStoreError: the server refuses a setting, or took it and holds another.
     :raises StoreUnreachable: the object store does not answer or refuses the keys.
 
     Example::
@@ -41,20 +47,23 @@ class BucketApplyOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Any) -> dict[str, list[str]]:
-        """Make what is missing."""
+        """Make what is missing, and change what differs."""
         from lakehouse.minio.buckets import apply
         from lakehouse.minio.declared import Storage
         from lakehouse.minio.hook import ObjectStoreHook
         from lakehouse.ops.declarations import load
 
-        store = ObjectStoreHook(self.aws_conn_id)
         buckets = load(self.declaration, Storage).buckets
-        made = apply(store, buckets)
-        for item in made:
+        done = apply(ObjectStoreHook(self.aws_conn_id), buckets)
+        for item in done.made:
             self.log.info("made %s", item)
-        if not made:
+        for item in done.changed:
+            self.log.info("changed %s", item)
+        for item in done.unsupported:
+            self.log.warning("%s", item)
+        if not done.made and not done.changed:
             self.log.info("%d buckets and their prefixes are there already: nothing changed", len(buckets))
-        return {"made": made}
+        return asdict(done)
 
 
 class PublishOperator(BaseOperator):
