@@ -24,8 +24,6 @@ PIPELINE_ONLY = {
     "DremioReleaseOperator",
     "DremioRollbackOperator",
     "PublishOperator",
-    "SupersetApplyOperator",
-    "SupersetWarmUpOperator",
 }
 
 
