@@ -32,8 +32,10 @@ class Compared:
     unsupported: list[str] = field(default_factory=list)
 
 
-class _Unsupported(Exception):
-    """The server does not have this setting."""
+class _Unsupported(ObjectStoreError):
+    """The server does not have this setting; never leaves this module."""
+
+    remedy = "Take the setting out of the declaration, then clear the group."
 
 
 def compare(store: "ObjectStoreHook", bucket: Bucket) -> Compared:
@@ -97,7 +99,7 @@ def _raise_if_unknown(error: ClientError) -> None:
     code = str(error.response.get("Error", {}).get("Code"))
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
     if code in _UNKNOWN or status in _UNKNOWN:
-        raise _Unsupported from error
+        raise _Unsupported("the server does not have it") from error
 
 
 def _read(store: "ObjectStoreHook", verb: str, bucket: str, absent: str) -> dict[str, Any] | None:
@@ -135,7 +137,7 @@ def _rules(store: "ObjectStoreHook", bucket: str) -> list[dict[str, Any]]:
     if answer is None:
         return []
     if not answer.get("Rules"):  # S3 never answers so: another answer was taken for one
-        raise _Unsupported
+        raise _Unsupported("the server does not have it")
     rules: list[dict[str, Any]] = answer["Rules"]
     return rules
 
@@ -193,7 +195,7 @@ def _write_lifecycle(store: "ObjectStoreHook", client: Any, bucket: Bucket) -> N
 def _quota(store: "ObjectStoreHook", bucket: Bucket) -> list[str]:
     now = bucket_quota.read(store, bucket.name)
     if now is None:
-        raise _Unsupported
+        raise _Unsupported("the server does not have it")
     return [] if now == bucket.quota else [f"bucket {bucket.name}: quota: {now} instead of {bucket.quota:d} bytes"]
 
 
@@ -208,7 +210,7 @@ def _policy_of(store: "ObjectStoreHook", bucket: str) -> dict[str, Any] | None:
     try:
         policy: dict[str, Any] = json.loads(answer["Policy"])
     except ValueError as error:  # rclone's listing
-        raise _Unsupported from error
+        raise _Unsupported("the server does not have it") from error
     return policy
 
 
