@@ -10,7 +10,7 @@ INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is instal
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
 .PHONY: help install install-dev up down status logs env run check new-connection load-files \
-        test test-unit test-integration test-e2e test-chaos test-minio bench lint lock clean
+        export-dashboards test test-unit test-integration test-e2e test-chaos test-minio bench lint lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$"); printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: install ## check what include/pipelines/ declares
 
 new-connection: ## ask for a source, discover its streams, declare it: [ARGS="--name crm --type postgres"]
 	@$(INSTALLED); $(STACK) new-connection -- $(ARGS)
+
+export-dashboards: ## what was edited in Superset into the bundle's files: [ARGS="--dashboards sales-overview"]
+	@$(INSTALLED); $(STACK) export-dashboards -- $(ARGS)
 
 load-files: ## invoice CSVs into the inbox in place of the generated ones: DIR=folder
 	@$(INSTALLED); $(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))

@@ -35,9 +35,15 @@ def run_records() -> None:
 def summary(**context: Any) -> dict[str, list[str]]:
     """Say what was changed, service by service."""
     changes: dict[str, list[str]] = {}
-    for task_id, key in (("buckets", "made"), ("airbyte", "changes"), ("dremio", "changed"), ("superset", "changed")):
+    for task_id, keys in (
+        ("buckets", ("made", "changed")),
+        ("airbyte", ("changes",)),
+        ("dremio", ("changed",)),
+        ("superset", ()),  # a list
+    ):
         done = context["ti"].xcom_pull(task_ids=task_id) or []
-        changes[task_id] = list(done.get(key, []) if isinstance(done, dict) else done)
+        found = [item for key in keys for item in done.get(key, [])] if isinstance(done, dict) else done
+        changes[task_id] = list(found)
         print(f"{task_id}: {'; '.join(changes[task_id]) or 'nothing changed'}")
     return changes
 

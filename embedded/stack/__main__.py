@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path)
     command = add("new-connection", new_connection, "ask for a source, discover its streams, declare the connection")
     command.add_argument("options", nargs="*", help="after --: those of `lakehouse new-connection`")
+    command = add("export-dashboards", export_dashboards, "write what was edited in Superset to the dashboards' bundle")
+    command.add_argument("options", nargs="*", help="after --: those of `lakehouse export-dashboards`")
     add("clean", clean, "stop everything and delete the installation's data")
     return parser
 
@@ -201,10 +203,22 @@ def new_connection(arguments: argparse.Namespace) -> int:
     settings = _existing()
     if running(settings.home, "airbyte") is None:
         raise StackError("Airbyte is not running, and is asked for the streams: start it by `make up`.")
+    return _lakehouse(settings, "new-connection", *arguments.options)
+
+
+def export_dashboards(arguments: argparse.Namespace) -> int:
+    """Hand over to the package's own command, in the environment of this installation's Airflow."""
+    settings = _existing()
+    if running(settings.home, "superset") is None:
+        raise StackError("Superset is not running, and is asked for the dashboards: start it by `make up`.")
+    return _lakehouse(settings, "export-dashboards", *arguments.options)
+
+
+def _lakehouse(settings: Settings, *words: str) -> int:
     import os
     import subprocess
 
-    command = [str(airflow.BIN / "python"), "-m", "lakehouse.cli", "new-connection", *arguments.options]
+    command = [str(airflow.BIN / "python"), "-m", "lakehouse.cli", *words]
     return subprocess.run(command, env=os.environ | airflow.environment(settings), check=False).returncode
 
 

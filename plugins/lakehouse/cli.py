@@ -5,6 +5,7 @@
     lakehouse apply                     make it equal; says what it changed, removes nothing unless a role says so
     lakehouse plan --only dremio        one part, or several: --only dremio,airbyte
     lakehouse new-connection            ask for a source of Airbyte's, discover its streams, write their declaration
+    lakehouse export-dashboards         write what was edited in Superset to the files of the dashboards' bundle
 
 It runs the code of the operators. Connections come from where Airflow's own commands take them: `AIRFLOW_CONN_...`, the
 secrets backend, the metadata database.
@@ -52,7 +53,8 @@ def _buckets(conn_id: str, write: bool) -> Outcome:
     from lakehouse.minio.hook import ObjectStoreHook
 
     buckets = load("storage.yaml", Storage).buckets
-    return Outcome([f"create {item}" for item in (apply if write else plan)(ObjectStoreHook(conn_id), buckets)])
+    found = (apply if write else plan)(ObjectStoreHook(conn_id), buckets)
+    return Outcome([*(f"create {item}" for item in found.made), *found.changed], notes=found.unsupported)
 
 
 def _dremio(conn_id: str, write: bool) -> Outcome:
@@ -113,6 +115,32 @@ def _superset(conn_id: str, write: bool) -> Outcome:
     return Outcome((apply if write else plan)(SupersetHook(conn_id), bundle, declared.dashboards))
 
 
+def _export_dashboards(options: argparse.Namespace) -> int:
+    """Write the declared dashboards, or those that are named, to the bundle that dashboards.yaml names."""
+    from lakehouse.superset.declared import FILE, Dashboards
+    from lakehouse.superset.exceptions import SupersetError
+    from lakehouse.superset.export import export
+    from lakehouse.superset.hook import SupersetHook
+
+    try:
+        declared = load(FILE, Dashboards)
+        done = export(
+            SupersetHook(options.superset_conn_id), options.dashboards or declared.dashboards, declared.folder()
+        )
+    except (DeclarationError, SupersetError) as error:
+        print(f"  ! {error}", file=sys.stderr)
+        return FAILED
+    print(f"{declared.folder()}: {len(done.written)} files written")
+    for file in done.written:
+        print(f"  * {file}")
+    for note in done.notes:
+        print(f"  . {note}")
+    for slug in options.dashboards or []:
+        if slug not in declared.dashboards:
+            print(f"  . {slug} is not among the dashboards of {FILE} yet: it is neither applied nor warmed")
+    return AS_DECLARED
+
+
 # in the order in which they are applied: each may need those before it
 PARTS = {
     "buckets": Part("storage.yaml", "minio_default", _buckets),
@@ -139,6 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     if options.command == "new-connection":
         return new_connection.main(options)
+    if options.command == "export-dashboards":
+        return _export_dashboards(options)
     outcomes = [_show(name, _run(name, options), options) for name in options.only]
     if any(outcome.errors for outcome in outcomes):
         return FAILED
@@ -188,13 +218,17 @@ def _parser() -> argparse.ArgumentParser:
         "plan": "show what differs; exit code 2 if anything does",
         "apply": "make it equal; removes nothing unless a role is `exclusive`",
         "new-connection": "ask for a source, discover its streams, write connections/<name>.yaml",
+        "export-dashboards": "write what was edited in Superset to the files of the dashboards' bundle",
     }
     for command, text in helps.items():
         sub = commands.add_parser(command, help=text)
         sub.add_argument("--include", metavar="DIR", help=f"folder above pipelines/ (default: ${INCLUDE_VARIABLE})")
         if command == "new-connection":
             new_connection.add_arguments(sub)
-        if command in ("check", "new-connection"):
+        if command == "export-dashboards":
+            sub.add_argument("--dashboards", type=_slugs, metavar="SLUGS", help="default: those of dashboards.yaml")
+            sub.add_argument("--superset-conn-id", default="superset_default", metavar="ID", help="Airflow connection")
+        if command in ("check", "new-connection", "export-dashboards"):
             continue
         sub.add_argument("--only", type=_names, default=list(PARTS), metavar="PARTS", help=", ".join(PARTS))
         for conn_id in dict.fromkeys(part.conn_id for part in PARTS.values()):
@@ -202,6 +236,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(flag, dest=conn_id, metavar="ID", help=f"Airflow connection (default: {conn_id})")
         sub.add_argument("--traceback", action="store_true", help="show where an error comes from")
     return parser
+
+
+def _slugs(text: str) -> list[str]:
+    return [slug.strip() for slug in text.split(",") if slug.strip()]
 
 
 def _names(text: str) -> list[str]:

@@ -1,40 +1,64 @@
-"""Buckets and prefixes as declared: what is missing, and making it. Nothing is removed."""
+"""Buckets, their settings and their prefixes as declared: what differs, and making it. Nothing is removed."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lakehouse.minio import bucket_settings
 from lakehouse.minio.declared import Bucket
 
 if TYPE_CHECKING:
     from lakehouse.minio.hook import ObjectStoreHook
 
 
-def plan(store: "ObjectStoreHook", buckets: Iterable[Bucket]) -> list[str]:
-    """Return what is missing, as `bucket datalake` and `datalake/silver`; only looks.
+@dataclass
+class Buckets:
+    """What is missing or was made (`bucket datalake`, `datalake/silver`), which settings differ or were changed, and
+    which are declared without the server having them.
+    """
 
+    made: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
+
+
+def plan(store: "ObjectStoreHook", buckets: Iterable[Bucket]) -> Buckets:
+    """Return what `apply` would make and change; only looks. The settings of a bucket are known once it is there.
+
+    :raises ObjectStoreError: the server refuses to tell a setting.
     :raises StoreUnreachable: the object store does not answer or refuses the keys.
     """
-    missing: list[str] = []
+    found = Buckets()
     for bucket in buckets:
         there = store.has_bucket(bucket.name)
         if not there:
-            missing.append(f"bucket {bucket.name}")
-        missing += [
+            found.made.append(f"bucket {bucket.name}")
+        found.made += [
             f"{bucket.name}/{prefix}"
             for prefix in bucket.prefixes
             if not (there and store.has_prefix(bucket.name, prefix))
         ]
-    return missing
+        if there:
+            compared = bucket_settings.compare(store, bucket)
+            found.changed += compared.changes
+            found.unsupported += compared.unsupported
+    return found
 
 
-def apply(store: "ObjectStoreHook", buckets: Iterable[Bucket]) -> list[str]:
-    """Make what is missing and return it, in the same words.
+def apply(store: "ObjectStoreHook", buckets: Iterable[Bucket]) -> Buckets:
+    """Make and change what differs and return it, in the same words.
 
+    :raises ObjectStoreError: the server refuses a setting, or took it and holds another.
     :raises StoreUnreachable: the object store does not answer or refuses the keys.
     """
-    made: list[str] = []
+    done = Buckets()
     for bucket in buckets:
         if store.ensure_bucket(bucket.name):
-            made.append(f"bucket {bucket.name}")
-        made += [f"{bucket.name}/{prefix}" for prefix in bucket.prefixes if store.ensure_prefix(bucket.name, prefix)]
-    return made
+            done.made.append(f"bucket {bucket.name}")
+        done.made += [
+            f"{bucket.name}/{prefix}" for prefix in bucket.prefixes if store.ensure_prefix(bucket.name, prefix)
+        ]
+        settled = bucket_settings.apply(store, bucket)
+        done.changed += settled.changes
+        done.unsupported += settled.unsupported
+    return done

@@ -40,6 +40,15 @@ class UnsafeKey(ObjectStoreError, ValueError):
         )
 
 
+class CannotCompact(ObjectStoreError):
+    """Objects that must not be joined, or could not be; their folder is as it was."""
+
+    def __init__(self, address: str, problem: str, remedy: str) -> None:
+        self.address, self.problem, self.remedy = address, problem, remedy
+        self.what = f"{address} {problem}"
+        super().__init__(f"{self.what}. {remedy}")
+
+
 class PublishError(ObjectStoreError):
     """A stream could not be published; what was published before stays as it was."""
 

@@ -69,21 +69,22 @@ class ObjectStoreHook(S3Hook):
         return super().get_conn()
 
     @contextmanager
-    def _answers(self) -> Iterator[Any]:
+    def answers(self) -> Iterator[Any]:
         """Yield the client; turn what means 'unreachable' or 'not let in' into StoreUnreachable."""
         try:
             yield self.get_conn()
         except (ConnectionError, HTTPClientError) as error:
-            raise self._unreachable(str(error)) from error
+            raise self.unreachable(str(error)) from error
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code"))
             if code in _REFUSED:
-                raise self._unreachable(f"it refused the request ({code})") from error
+                raise self.unreachable(f"it refused the request ({code})") from error
             raise
         except BotoCoreError as error:
-            raise self._unreachable(str(error)) from error
+            raise self.unreachable(str(error)) from error
 
-    def _unreachable(self, reason: str) -> StoreUnreachable:
+    def unreachable(self, reason: str) -> StoreUnreachable:
+        """The error that names the endpoint and the access key."""
         conn = self.get_connection(str(self.aws_conn_id))
         endpoint = str(conn.extra_dejson.get("endpoint_url") or "AWS")
         return StoreUnreachable(str(self.aws_conn_id), endpoint, conn.login, reason)
@@ -100,7 +101,7 @@ class ObjectStoreHook(S3Hook):
 
         :raises StoreUnreachable: no answer, or the keys are refused.
         """
-        with self._answers() as client:
+        with self.answers() as client:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
                     etag = item["ETag"].strip('"')
@@ -108,20 +109,20 @@ class ObjectStoreHook(S3Hook):
 
     def server_time(self, bucket: str) -> datetime:
         """The server's clock, by which ages are told; this worker's where the server does not say."""
-        with self._answers() as client:
+        with self.answers() as client:
             answer = client.list_objects_v2(Bucket=bucket, MaxKeys=1)
         said = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
         return parsedate_to_datetime(said) if said else datetime.now(UTC)
 
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """A link by which anybody can download the object for some seconds (at most 7 days). Never log it."""
-        with self._answers() as client:
+        with self.answers() as client:
             params = {"Bucket": bucket, "Key": key}
             return str(client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds))
 
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket is there."""
-        with self._answers() as client:
+        with self.answers() as client:
             try:
                 client.head_bucket(Bucket=bucket)
             except ClientError as error:
@@ -132,14 +133,14 @@ class ObjectStoreHook(S3Hook):
 
     def has_prefix(self, bucket: str, prefix: str) -> bool:
         """Whether there is any object below `<prefix>/`."""
-        with self._answers() as client:
+        with self.answers() as client:
             return bool(client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/", MaxKeys=1).get("Contents"))
 
     def ensure_bucket(self, bucket: str) -> bool:
         """Make the bucket if it is missing. Returns whether it was made."""
         if self.has_bucket(bucket):
             return False
-        with self._answers() as client:
+        with self.answers() as client:
             client.create_bucket(Bucket=bucket)
         return True
 
@@ -147,13 +148,13 @@ class ObjectStoreHook(S3Hook):
         """Make a prefix visible by an empty object `<prefix>/.keep`. Returns whether anything had to be made."""
         if self.has_prefix(bucket, prefix):
             return False
-        with self._answers() as client:
+        with self.answers() as client:
             client.put_object(Bucket=bucket, Key=f"{prefix}/.keep", Body=b"")
         return True
 
     def fetch(self, bucket: str, key: str, path: Path) -> None:
         """Store an object in the file `path`."""
-        with self._answers() as client:
+        with self.answers() as client:
             client.download_file(bucket, key, str(path), Config=_TRANSFER)
 
     def store(self, bucket: str, key: str, path: Path) -> None:
@@ -163,14 +164,14 @@ class ObjectStoreHook(S3Hook):
         """
         if key.endswith("/"):
             raise UnsafeKey(key)
-        with self._answers() as client:
+        with self.answers() as client:
             client.upload_file(str(path), bucket, key, Config=_TRANSFER)
 
     def copy_whole(self, bucket: str, source: str, target: str) -> None:
         """Copy an object inside the server, in one request (at most 5 GiB; parts copied come out empty on rclone)."""
         if target.endswith("/"):
             raise UnsafeKey(target)
-        with self._answers() as client:
+        with self.answers() as client:
             client.copy_object(Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source})
 
     def remove(self, bucket: str, keys: Sequence[str]) -> None:
@@ -178,7 +179,7 @@ class ObjectStoreHook(S3Hook):
 
         :raises ClientError: the server kept one of them.
         """
-        with self._answers() as client:
+        with self.answers() as client:
             for start in range(0, len(keys), _DELETE_LIMIT):
                 named = [{"Key": key} for key in keys[start : start + _DELETE_LIMIT]]
                 answer = client.delete_objects(Bucket=bucket, Delete={"Objects": named, "Quiet": True})

@@ -1,4 +1,4 @@
-"""Operators: buckets as declared, and landing to bronze."""
+"""Operators: buckets as declared, landing to bronze, and small objects joined."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 
 class BucketApplyOperator(BaseOperator):
-    """Makes the buckets and prefixes that a YAML file declares. Says what it made; removes nothing.
+    """Makes the buckets and prefixes that a YAML file declares, and their settings equal. Removes no object.
 
-    Running it again changes nothing. Returns `{"made": ["bucket datalake", "datalake/silver", ...]}`.
+    Settings are versioning, lifecycle, quota (MinIO) and policy; what a bucket does not name is left as it is, and so
+    are lifecycle rules that were made elsewhere. A setting that the server does not have is said in the log and in the
+    result, and is no error. Running it again changes nothing.
+
+    Returns (XCom) `{"made": ["bucket datalake", "datalake/silver", ...], "changed": ["bucket datalake: versioning: off
+    instead of Enabled", ...], "unsupported": ["bucket datalake: quota is declared, but this server has none", ...]}`.
 
     :param declaration: YAML file, relative to include/pipelines (templated). See `lakehouse.minio.declared`.
     :param aws_conn_id: Airflow connection of type `aws` (templated).
     :raises DeclarationError: the file is wrong; names line and key.
+    :raises ObjectStoreError: the server refuses a setting, or took it and holds another.
     :raises StoreUnreachable: the object store does not answer or refuses the keys.
 
     Example::
@@ -41,20 +47,23 @@ class BucketApplyOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
 
     def execute(self, context: Any) -> dict[str, list[str]]:
-        """Make what is missing."""
+        """Make what is missing, and change what differs."""
         from lakehouse.minio.buckets import apply
         from lakehouse.minio.declared import Storage
         from lakehouse.minio.hook import ObjectStoreHook
         from lakehouse.ops.declarations import load
 
-        store = ObjectStoreHook(self.aws_conn_id)
         buckets = load(self.declaration, Storage).buckets
-        made = apply(store, buckets)
-        for item in made:
+        done = apply(ObjectStoreHook(self.aws_conn_id), buckets)
+        for item in done.made:
             self.log.info("made %s", item)
-        if not made:
+        for item in done.changed:
+            self.log.info("changed %s", item)
+        for item in done.unsupported:
+            self.log.warning("%s", item)
+        if not done.made and not done.changed:
             self.log.info("%d buckets and their prefixes are there already: nothing changed", len(buckets))
-        return {"made": made}
+        return asdict(done)
 
 
 class PublishOperator(BaseOperator):
@@ -196,6 +205,92 @@ class PublishOperator(BaseOperator):
             )
         ]
         record(context, "rows", rows)
+
+
+class CompactOperator(BaseOperator):
+    """Joins the small Parquet objects of each folder below a prefix, in the codec and row groups of their layer.
+
+    For folders that a job fills with many small files, and that are read as what lies in them. Objects in the same
+    folder with the same columns and types are joined in the order of their keys, to row groups of a million rows and
+    about 256 MB an object; bronze and silver are snappy, gold is zstd. A folder in which one small object is left
+    over is as it is to be, so running again changes nothing.
+
+    Safe to interrupt at any instant and beside readers: at no time does a row lack. A reader that lists the folder
+    between the appearance of a joined object and the removal of what it was made of (one request later; after a kill
+    until the next run) sees these rows twice, and one that has listed it before may find an object gone and has to
+    list again: Dremio needs its metadata refreshed afterwards (DremioPromoteOperator).
+
+    Refused by name, because something else finds these objects by their names and rows would be lost or doubled:
+    tables of Iceberg, DuckLake, Delta and Hudi (OPTIMIZE TABLE is theirs), batches with a manifest, and what Airbyte
+    has landed or PublishOperator published.
+
+    Returns (XCom) `{"bucket", "before": objects that were joined, "after": objects made of them, "rows",
+    "bytes_before", "bytes_after", "folders": [{"folder", "before", "after", "rows", "bytes_before", "bytes_after"}]}`.
+
+    :param bucket: bucket (templated).
+    :param prefix: folder, with a slash at its end; all folders below it are compacted (templated).
+    :param layer: `bronze`, `silver` or `gold`.
+    :param small_mb: objects of at least so many MB are left as they are.
+    :param aws_conn_id: Airflow connection of type `aws` (templated).
+    :param lakehouse_conn_id: Airflow connection of the run records, for the leases.
+    :raises ValueError: the prefix is empty or has no slash at its end, an unknown layer, or `small_mb` is below 1.
+    :raises CannotCompact: objects that must not be joined, or were replaced meanwhile; their folder is as it was.
+    :raises StoreUnreachable: the object store does not answer or refuses the keys.
+
+    Example::
+
+        CompactOperator(task_id="compact", bucket="datalake", prefix="silver/clicks/", layer="silver")
+    """
+
+    template_fields: Sequence[str] = ("bucket", "prefix", "aws_conn_id")
+    ui_color = "#f3e1e4"
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str,
+        layer: str,
+        small_mb: int = 64,
+        aws_conn_id: str = "minio_default",
+        lakehouse_conn_id: str = "lakehouse_db",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bucket = bucket
+        self.prefix = prefix
+        self.layer = layer
+        self.small_mb = small_mb
+        self.aws_conn_id = aws_conn_id
+        self.lakehouse_conn_id = lakehouse_conn_id
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Join what is small."""
+        from lakehouse.minio.compaction import CODECS, Compactor
+        from lakehouse.minio.hook import ObjectStoreHook
+
+        if self.prefix in ("", "/") or not self.prefix.endswith("/"):
+            raise ValueError(f"Task {self.task_id}: prefix {self.prefix!r} must name a folder and end with a slash")
+        if self.layer not in CODECS:
+            raise ValueError(f"Task {self.task_id}: layer is {self.layer!r}; it must be one of {', '.join(CODECS)}")
+        if self.small_mb < 1:
+            raise ValueError(f"Task {self.task_id}: small_mb is {self.small_mb}; it must be at least 1")
+        compactor = Compactor(
+            ObjectStoreHook(self.aws_conn_id),
+            bucket=self.bucket,
+            layer=self.layer,
+            small_bytes=self.small_mb << 20,
+            conn_id=self.lakehouse_conn_id,
+            holder=holder_of(context),
+        )
+        done = compactor.compact(self.prefix)
+        if not done:
+            self.log.info("s3://%s/%s has nothing to join", self.bucket, self.prefix)
+        sums = {
+            name: sum(getattr(one, name) for one in done)
+            for name in ("before", "after", "rows", "bytes_before", "bytes_after")
+        }
+        return {"bucket": self.bucket, **sums, "folders": [asdict(one) for one in done]}
 
 
 def _sentence(item: "Published") -> str:

@@ -16,7 +16,7 @@ FILE = "dashboards.yaml"
 class Dashboards(Declared):
     """Dashboards of one bundle, over one database.
 
-    :ivar bundle: folder of the bundle, relative to the folder above `pipelines`.
+    :ivar bundle: folder of the bundle, relative to the folder above the declaration's (`pipelines`).
     :ivar database_connection: Airflow connection (type `dremio`) that the bundle's databases stand for.
     :ivar dashboards: slugs, in the order in which they are warmed.
     """
@@ -25,12 +25,19 @@ class Dashboards(Declared):
     database_connection: str
     dashboards: list[str] = Field(min_length=1)
 
-    def read_bundle(self) -> Bundle:
+    def folder(self, declaration: str | Path = FILE) -> Path:
+        """Return the folder of the bundle.
+
+        :param declaration: the file that this was read from; a relative one is in `pipelines_dir()`.
+        """
+        return (pipelines_dir() / declaration).parent.parent / self.bundle
+
+    def read_bundle(self, declaration: str | Path = FILE) -> Bundle:
         """Return the part of the bundle that the declared dashboards need.
 
         :raises SupersetConfigError: the bundle cannot be used.
         """
-        return read_folder(pipelines_dir().parent / self.bundle).needed_by(self.dashboards)
+        return read_folder(self.folder(declaration)).needed_by(self.dashboards)
 
 
 def with_database(bundle: Bundle, connection: AirflowConnection) -> Bundle:
@@ -49,7 +56,7 @@ def check(path: Path) -> None:
     """
     declared = load(path, Dashboards)
     try:
-        bundle = declared.read_bundle()
+        bundle = declared.read_bundle(path)
     except SupersetConfigError as error:
         raise DeclarationError(path, [f"{declared.bundle}: {error}"]) from error
     unsaved = [item.file for item in bundle.of("charts") if not item.content.get("query_context")]

@@ -36,7 +36,7 @@ def own_database(reach: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stack_connections(reach: dict[str, str]) -> Iterator[None]:
-    """Dremio, object store, Airbyte and the demo sources as Airflow connections."""
+    """Dremio, object store, Superset, Airbyte and the demo sources as Airflow connections."""
     shop = urlsplit(reach["SHOP_DB_URL"])
     rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
     connections = {
@@ -57,6 +57,12 @@ def stack_connections(reach: dict[str, str]) -> Iterator[None]:
                 "region_name": "us-east-1",
                 "config_kwargs": {"s3": {"addressing_style": "path"}},
             },
+        },
+        "SUPERSET_DEFAULT": {
+            "conn_type": "superset",
+            "host": reach["SUPERSET_URL"],
+            "login": reach["SUPERSET_USERNAME"],
+            "password": reach["SUPERSET_PASSWORD"],
         },
         "AIRBYTE_DEFAULT": {
             "conn_type": "airbyte",

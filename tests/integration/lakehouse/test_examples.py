@@ -37,7 +37,7 @@ def test_it_runs_twice(file, small_airflow, reach):
         [sys.executable, "-c", RUN, str(file)], env=environment, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0 and "RAN" in done.stdout, done.stdout[-8000:] + done.stderr[-4000:]
-    for name in ("DREMIO_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
+    for name in ("DREMIO_PASSWORD", "AWS_SECRET_ACCESS_KEY", "SUPERSET_PASSWORD"):
         assert reach[name] not in done.stdout + done.stderr, f"{name} is in the log"
 
 

@@ -21,12 +21,9 @@ PIPELINE_ONLY = {
     "DbtSourceFreshnessOperator",
     "DbtTestOperator",
     "DremioClaimSlotOperator",
-    "DremioPromoteOperator",
     "DremioReleaseOperator",
     "DremioRollbackOperator",
     "PublishOperator",
-    "SupersetApplyOperator",
-    "SupersetWarmUpOperator",
 }
 
 

@@ -1,6 +1,7 @@
 """Operators for Superset."""
 
 from lakehouse.superset.operators.apply import SupersetApplyOperator
+from lakehouse.superset.operators.export import SupersetExportOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
-__all__ = ["SupersetApplyOperator", "SupersetWarmUpOperator"]
+__all__ = ["SupersetApplyOperator", "SupersetExportOperator", "SupersetWarmUpOperator"]

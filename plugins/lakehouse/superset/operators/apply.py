@@ -56,7 +56,8 @@ class SupersetApplyOperator(BaseOperator):
     def execute(self, context: "Context") -> list[str]:
         """Compare, import what differs, and compare again."""
         declared = load(self.declaration, Dashboards)
-        bundle = with_database(declared.read_bundle(), SupersetHook.get_connection(declared.database_connection))
+        connection = SupersetHook.get_connection(declared.database_connection)
+        bundle = with_database(declared.read_bundle(self.declaration), connection)
         hook = SupersetHook(self.superset_conn_id)
         url = hook.settings.url
         context["ti"].xcom_push(key=SupersetDashboardsLink().xcom_key, value=dashboards_url(url, declared.dashboards))
