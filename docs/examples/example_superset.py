@@ -23,12 +23,13 @@ BUNDLE = str(HERE / "include" / "superset")
 @task
 def copied_bundle() -> str:
     """A copy of the bundle, which the export may write to."""
-    return shutil.copytree(BUNDLE, tempfile.mkdtemp(), dirs_exist_ok=True)
+    return shutil.copytree(BUNDLE, tempfile.mkdtemp(prefix="bundle-"), dirs_exist_ok=True)
 
 
 @task
-def nothing_was_edited(export: dict[str, list[str]]) -> None:
+def nothing_was_edited(export: dict[str, list[str]], folder: str) -> None:
     """Fail if a person has changed the dashboard; where files are kept in a version control, commit them here."""
+    shutil.rmtree(folder)
     assert not export["written"], export["written"]
 
 
@@ -43,9 +44,7 @@ with DAG(
     views = DremioApplyOperator(task_id="views", path=str(HERE / "dashboard_views.yaml"), parts=["spaces", "views"])
     apply = SupersetApplyOperator(task_id="apply", declaration=DECLARATION)
     warm_up = SupersetWarmUpOperator(task_id="warm_up", declaration=DECLARATION)
-    export = SupersetExportOperator(
-        task_id="export",
-        dashboards=["lakehouse-example"],
-        folder="/tmp/lakehouse-example/{{ run_id | replace(':', '') }}",
-    )
-    views >> apply >> warm_up >> export
+    copied = copied_bundle()
+    export = SupersetExportOperator(task_id="export", dashboards=["lakehouse-example"], folder=copied)
+    views >> apply >> warm_up >> copied
+    export >> nothing_was_edited(export.output, copied)

@@ -29,6 +29,7 @@ class MongoDb:
         jars = ":".join(str(jar) for jar in sorted(JARS.rglob("*.jar")))
         # the quickest start, in little memory
         options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx512m"]
+        options += ["-Djava.util.Arrays.useLegacyMergeSort=true"]  # its $sample sorts by a comparator of random numbers
         program = Path(__file__).with_name("MongoDb.java")
         with (home / "log").open("wb") as log:
             self._process = subprocess.Popen(
