@@ -6,6 +6,7 @@ which is no entity, by its path. The empty name stands for the whole system.
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from dataclasses import dataclass, field
 
@@ -180,6 +181,17 @@ class Grants:
     def roles(self) -> dict[str, str]:
         """Names of roles, and their ids."""
         return dict(self._memory.roles)
+
+    def accounts(self) -> list[tuple[str, str, dt.datetime]]:
+        """Id, name and time of creation of every user, by name."""
+        query = "SELECT user_id, user_name, created_at FROM auth.account ORDER BY user_name"
+        with self._pool.connection() as connection:
+            return list(connection.execute(query).fetchall())
+
+    def creators(self) -> dict[str, str]:
+        """The names of roles, and of the users that made them; those that were always there have none."""
+        with self._pool.connection() as connection:
+            return dict(connection.execute("SELECT role_name, created_by FROM auth.role").fetchall())
 
     def members(self) -> set[tuple[str, Grantee]]:
         """All pairs of role and member."""

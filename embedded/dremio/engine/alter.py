@@ -212,6 +212,20 @@ def _default_reflection(engine: Engine, record: AlterTable, session: Session, ha
     return results.summary(f"{'Enabled' if record.flag else 'Disabled'} default reflection.")
 
 
+def _route(engine: Engine, record: AlterTable, session: Session, handle: Handle) -> Result:
+    """Reflections are refreshed by the one queue that there is, the default one."""
+    from embedded.dremio.engine.ddl import existing
+
+    if engine.access is None:
+        raise UnsupportedOperation("This command is not supported in this edition of Dremio.")
+    entity = existing(engine, record.path, session)
+    if entity is None or not entity.is_dataset:
+        raise ValidationError(f"Table [{'.'.join(record.path)}] does not exist.")
+    if record.name:
+        raise ValidationError(f"Invalid queue name: this server has no queue or engine [{record.name}]")
+    return results.summary(f"OK: Reflections dependent on {entity.name} will be refreshed using the default queue")
+
+
 ACTIONS: dict[str, Callable[[Engine, AlterTable, Session, Handle], Result]] = {
     "ADD COLUMNS": _add,
     "DROP COLUMN": _drop,
@@ -227,5 +241,6 @@ ACTIONS: dict[str, Callable[[Engine, AlterTable, Session, Handle], Result]] = {
     "DROP REFLECTION": _reflection,
     "REFRESH REFLECTIONS": _reflection,
     "ACCELERATION": _reflection,
+    "ROUTE REFLECTIONS": _route,
     "DEFAULT REFLECTION": _default_reflection,
 }

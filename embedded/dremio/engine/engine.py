@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,12 +35,12 @@ from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import SystemTables, registered_name
 from embedded.dremio.engine.table_functions import METADATA, TableFunctions
 from embedded.dremio.errors import Canceled, DremioError, ResourceError, UnsupportedOperation
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import parameters, statements
 from embedded.dremio.sql.dialect import parse_query
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.query import QueryBinder
 from embedded.dremio.sql.resolve import Found, Resolver
-from embedded.dremio.types import Column, arrow_schema, from_duckdb
+from embedded.dremio.types import Column, DremioType, arrow_schema, from_duckdb
 
 POOL_THREADS = 4
 CACHED_STATEMENTS = 500
@@ -96,8 +97,6 @@ class Engine:
 
     def prepare(self, sql: str, session: Session) -> Statement:
         """Parse, resolve and bind `sql`; executes nothing."""
-        if len(sql) > MAX_STATEMENT:
-            raise ResourceError(f"The statement has {len(sql)} characters; at most {MAX_STATEMENT} are accepted.")
         version = getattr(self.reflections, "version", 0) if self.reflections is not None else 0
         key = (sql, session.context, session.user, self.catalog.version, version, self._access_version())
         with self._cache_lock:
@@ -105,10 +104,22 @@ class Engine:
             if cached is not None:
                 self._cache.move_to_end(key)
                 return cached
+        statement = self._prepare_anew(sql, session)
+        if statement.kind == StatementKind.QUERY:
+            with self._cache_lock:
+                self._cache[key] = statement
+                while len(self._cache) > CACHED_STATEMENTS:
+                    self._cache.popitem(last=False)
+        return statement
+
+    def _prepare_anew(self, sql: str, session: Session) -> Statement:
+        if len(sql) > MAX_STATEMENT:
+            raise ResourceError(f"The statement has {len(sql)} characters; at most {MAX_STATEMENT} are accepted.")
         try:
             access_version = self._access_version()
             statement = self._prepare(sql, session)
             statement.access_version = access_version
+            return statement
         except DremioError as error:
             error.sql = error.sql or sql
             raise
@@ -116,12 +127,17 @@ class Engine:
             raise results.translate(error, sql) from error
         except RecursionError as error:
             raise ResourceError("The statement is nested too deeply.") from error
-        if statement.kind == StatementKind.QUERY:
-            with self._cache_lock:
-                self._cache[key] = statement
-                while len(self._cache) > CACHED_STATEMENTS:
-                    self._cache.popitem(last=False)
-        return statement
+
+    def prepare_with_parameters(self, sql: str, session: Session) -> tuple[Statement, list[DremioType]]:
+        """As `prepare`, of a text that may have parameters; with the types of these, in their order."""
+        text, count = parameters.numbered(sql)
+        if not count:
+            return self.prepare(sql, session), []
+        with parameters.collected() as found:
+            statement = self._prepare_anew(text, session)
+        if len(found) < count:
+            raise UnsupportedOperation("Parameters (?) stand here where this server does not read them.", sql=sql)
+        return dataclasses.replace(statement, sql=sql), [found[at] for at in range(count)]
 
     def _prepare(self, sql: str, session: Session) -> Statement:
         from embedded.dremio.engine.handlers import HANDLERS

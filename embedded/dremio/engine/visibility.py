@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pyarrow as pa
@@ -46,7 +47,7 @@ def _of_system(schema: str) -> bool:
 
 
 def register(system: Any, access: AccessControl) -> None:
-    """Make sys.privileges, sys.roles and sys.membership show what there is."""
+    """Make sys.privileges, sys.users, sys.roles and sys.membership show what there is."""
 
     def named(object_name: str) -> str:
         entity = next((e for e in access.catalog.entities() if e.id == object_name), None)
@@ -66,8 +67,37 @@ def register(system: Any, access: AccessControl) -> None:
             if one.object_type == "SYSTEM" or one.object_name.startswith("path:") or one.object_name in ids
         ]
 
+    def users() -> list[dict[str, Any]]:
+        return [
+            {
+                "user_id": user_id,
+                "user_name": name,
+                "first_name": "",
+                "last_name": "",
+                "status": "active",
+                "user_type": "LOCAL",
+                "created": created.astimezone(dt.UTC).replace(tzinfo=None),
+                "owner_id": "",
+                "owner_type": "user",
+                "created_by": "LOCAL",
+            }
+            for user_id, name, created in access.grants.accounts()
+        ]
+
     def roles() -> list[dict[str, Any]]:
-        return [{"role_id": role_id, "role_name": name} for name, role_id in sorted(access.grants.roles().items())]
+        creators = access.grants.creators()
+        ids = {name: user_id for user_id, name, _ in access.grants.accounts()}
+        return [
+            {
+                "role_id": role_id,
+                "role_name": name,
+                "role_type": "LOCAL",
+                "owner_id": ids.get(creators.get(name, ""), "$dremio$"),
+                "owner_type": "user",
+                "created_by": "LOCAL",
+            }
+            for name, role_id in sorted(access.grants.roles().items())
+        ]
 
     def membership() -> list[dict[str, Any]]:
         return [
@@ -81,5 +111,9 @@ def register(system: Any, access: AccessControl) -> None:
     system.register(
         "privileges", texts("grantee_id", "grantee_type", "privilege", "object_id", "object_type"), privileges
     )
-    system.register("roles", texts("role_id", "role_name"), roles)
+    names = ("user_id", "user_name", "first_name", "last_name", "status", "user_type")
+    owned = ("owner_id", "owner_type", "created_by")
+    created = pa.field("created", pa.timestamp("ms"))
+    system.register("users", pa.schema([*texts(*names), created, *texts(*owned)]), users)
+    system.register("roles", texts("role_id", "role_name", "role_type", *owned), roles)
     system.register("membership", texts("role_name", "member_name", "member_type"), membership)

@@ -34,6 +34,8 @@ from embedded.dremio.protocol.flight_session import (
     OpenHandshake,
     Sessions,
 )
+from embedded.dremio.sql.parameters import with_values
+from embedded.dremio.types import DremioType
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
 class _Prepared:
     statement: Statement
     session: Session
+    parameters: list[DremioType]
+    bound: str | None = None  # the text with the values that the client has bound last
     used_at: float = field(default_factory=time.monotonic)
 
 
@@ -74,11 +78,11 @@ class _PreparedStatements:
         self._kept: OrderedDict[bytes, _Prepared] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, statement: Statement, session: Session) -> bytes:
+    def keep(self, statement: Statement, session: Session, parameters: list[DremioType] | None = None) -> bytes:
         """Keep a statement with the context that its names were looked up in."""
         handle = secrets.token_bytes(16)
         with self._lock:
-            self._kept[handle] = _Prepared(statement, dataclasses.replace(session))
+            self._kept[handle] = _Prepared(statement, dataclasses.replace(session), parameters or [])
             oldest_allowed = time.monotonic() - STATEMENT_SECONDS
             while len(self._kept) > KEPT_STATEMENTS or next(iter(self._kept.values())).used_at < oldest_allowed:
                 self._kept.popitem(last=False)
@@ -175,8 +179,9 @@ class DremioFlightServer(flight.FlightServerBase):
         session = _session(context)
         if action.type == "CreatePreparedStatement":
             request = _action_body(action)
-            statement = self._prepare(request.text(1) or "", session)
-            return iter([self._prepared_result(statement, session)])
+            prepare = self._runner.engine.prepare_with_parameters
+            statement, parameters = self._on_pool(prepare, request.text(1) or "", session)
+            return iter([self._prepared_result(statement, parameters, session)])
         if action.type == "ClosePreparedStatement":
             self._prepared.close(_action_body(action).raw(1))
             return iter([])
@@ -185,10 +190,11 @@ class DremioFlightServer(flight.FlightServerBase):
             return iter([flight.Result(messages.int_field(1, 1))])
         raise Unimplemented(f"The action {action.type} is not supported.")
 
-    def _prepared_result(self, statement: Statement, session: Session) -> flight.Result:
-        handle = self._prepared.keep(statement, session)
+    def _prepared_result(self, statement: Statement, parameters: list[DremioType], session: Session) -> flight.Result:
+        handle = self._prepared.keep(statement, session, parameters)
+        described = pa.schema([pa.field(f"parameter {at}", kind.arrow) for at, kind in enumerate(parameters, 1)])
         result = messages.bytes_field(1, handle) + messages.bytes_field(2, statement.schema.serialize().to_pybytes())
-        result += messages.bytes_field(3, pa.schema([]).serialize().to_pybytes())
+        result += messages.bytes_field(3, described.serialize().to_pybytes())
         return flight.Result(messages.pack_any("ActionCreatePreparedStatementResult", result))
 
     def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
@@ -207,18 +213,28 @@ class DremioFlightServer(flight.FlightServerBase):
         reader: flight.MetadataRecordBatchReader,
         writer: flight.FlightMetadataWriter,
     ) -> None:
-        """CommandStatementUpdate and CommandPreparedStatementUpdate: run, and answer the number of rows."""
+        """Updates: run, and answer the number of rows. CommandPreparedStatementQuery: bind its parameters."""
         session = _session(context)
         command = messages.unpack_any(descriptor.command or b"")
         if command is None:
             raise Unimplemented("Only updates of Flight SQL can be put.")
         if command.name == "CommandStatementUpdate":
-            statement = self._prepare(command.text(1) or "", session)
+            count = self._update_count(self._prepare(command.text(1) or "", session), session)
         elif command.name == "CommandPreparedStatementUpdate":
-            statement = self._planned_now(self._prepared.find(command.raw(1), session.user))
+            prepared = self._prepared.find(command.raw(1), session.user)
+            count = 0
+            for row in _rows(reader) if prepared.parameters else [[]]:
+                _bind(prepared, row)
+                count += self._update_count(self._planned_now(prepared), session)
+        elif command.name == "CommandPreparedStatementQuery":
+            rows = _rows(reader)
+            if len(rows) != 1:
+                raise InvalidArgument(f"A query runs with one row of parameters; {len(rows)} were sent.")
+            _bind(self._prepared.find(command.raw(1), session.user), rows[0])
+            return
         else:
             raise Unimplemented(f"{command.name} is not supported.")
-        writer.write(pa.py_buffer(messages.int_field(1, self._update_count(statement, session))))
+        writer.write(pa.py_buffer(messages.int_field(1, count)))
 
     def _update_count(self, statement: Statement, session: Session) -> int:
         stream = self._runner.stream(statement, session)
@@ -229,7 +245,9 @@ class DremioFlightServer(flight.FlightServerBase):
 
     def _planned_now(self, prepared: _Prepared) -> Statement:
         """The statement as the catalog and the reflections are now: its plan may be hours old."""
-        statement = self._prepare(prepared.statement.sql, prepared.session)
+        if prepared.parameters and prepared.bound is None:
+            raise InvalidArgument(f"The statement has {len(prepared.parameters)} parameters: bind them first.")
+        statement = self._prepare(prepared.bound or prepared.statement.sql, prepared.session)
         if statement.schema != prepared.statement.schema:
             raise InvalidArgument("The result has other columns than when the statement was prepared: prepare again.")
         return statement
@@ -246,6 +264,17 @@ class DremioFlightServer(flight.FlightServerBase):
 def _session(context: flight.ServerCallContext) -> Session:
     middleware: CallMiddleware = context.get_middleware(MIDDLEWARE)
     return middleware.session
+
+
+def _rows(reader: flight.MetadataRecordBatchReader) -> list[list[Any]]:
+    columns = [column.to_pylist() for column in reader.read_all().columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _bind(prepared: _Prepared, row: list[Any]) -> None:
+    if len(row) != len(prepared.parameters):
+        raise InvalidArgument(f"The statement has {len(prepared.parameters)} parameters; {len(row)} were sent.")
+    prepared.bound = with_values(prepared.statement.sql, prepared.parameters, row)
 
 
 def _sql_text(command: bytes) -> str:

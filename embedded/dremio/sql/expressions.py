@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, intervals, kinds, predicates, registry, windows
+from embedded.dremio.sql import casts, intervals, kinds, parameters, predicates, registry, windows
 from embedded.dremio.sql.dialect import TryConvertFrom
 from embedded.dremio.sql.kinds import Kind, text
 from embedded.dremio.sql.registry import Bound, Clauses
@@ -428,6 +428,7 @@ class ExpressionBinder:
         exp.Literal: _literal,
         exp.HexString: _hex,
         exp.Null: _null,
+        exp.Placeholder: parameters.bind,
         exp.Boolean: _boolean,
         exp.Column: _column,
         exp.Dot: _column,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 from sqlglot.errors import ParseError as SqlglotParseError
+from sqlglot.errors import TokenError
 
 from embedded.dremio.sql.casts import Target, target
 from embedded.dremio.sql.dialect import DremioDialect
@@ -291,8 +292,8 @@ def _table_columns(words: Words, made: CreateTable) -> None:
             made.names.append(name)
         else:
             kind = parse_type(words.until(",", "NOT", "NULL"), words)
-            words.accept("NOT")
-            words.accept("NULL")
+            if not words.accept("NOT", "NULL"):  # Dremio takes note of neither: columns are always nullable
+                words.accept("NULL")
             made.columns.append((name, kind))
         if not words.accept(","):
             break
@@ -380,11 +381,13 @@ def _value(words: Words) -> Any:
 
 def parse_type(text: str, words: Words) -> Target:
     """A type's text; raises ParseError, ValidationError."""
-    try:
-        kind = exp.DataType.build(text, dialect=DremioDialect)
-    except (SqlglotParseError, ValueError):
-        raise words.error(f"[{text}] is no type") from None
-    return target(kind)
+    try:  # as a whole: DataType.build would pass over what follows the type (DEFAULT 5, UNIQUE)
+        cast = parse_one(f"CAST(NULL AS {text})", dialect=DremioDialect)
+    except (SqlglotParseError, TokenError):
+        cast = None
+    if not isinstance(cast, exp.Cast) or cast.args.get("format") or cast.args.get("default"):
+        raise words.error(f"[{text}] is no type")
+    return target(cast.to)
 
 
 def _drop(words: Words) -> Any:

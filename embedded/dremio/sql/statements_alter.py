@@ -63,7 +63,7 @@ def _alter_dataset(words: Words, path: tuple[str, ...]) -> Any:
         words.end()
         return AlterTable(path, "DROP COLUMN", name=name)
     if words.accept("ROUTE"):
-        return Refused("ROUTE REFLECTIONS is not supported: this server has one queue and one engine.")
+        return _route(words, path)
     enable = words.word() == "ENABLE"
     words.at += 1
     raw = words.accept("RAW")
@@ -72,6 +72,17 @@ def _alter_dataset(words: Words, path: tuple[str, ...]) -> Any:
     words.expect("ACCELERATION")
     words.end()
     return AlterTable(path, "ACCELERATION", flag=enable, name="RAW" if raw else "AGGREGATE")
+
+
+def _route(words: Words, path: tuple[str, ...]) -> AlterTable:
+    words.accept("ALL")
+    words.expect("REFLECTIONS", "TO")
+    default = words.accept("DEFAULT")
+    if not words.accept("QUEUE"):
+        words.expect("ENGINE")
+    queue = "" if default else words.name()
+    words.end()
+    return AlterTable(path, "ROUTE REFLECTIONS", name=queue)
 
 
 def _metadata_options(words: Words) -> None:
@@ -135,8 +146,8 @@ def _alter_columns(words: Words, path: tuple[str, ...]) -> Any:
             name = words.name()
             new_name = words.name()
             kind = parse_type(words.until("NOT", "NULL"), words)
-            words.accept("NOT")
-            words.accept("NULL")
+            if not words.accept("NOT", "NULL"):
+                words.accept("NULL")
             words.end()
             return AlterTable(path, "CHANGE COLUMN", name=name, new_name=new_name, kind=kind)
     raise words.error("expected ADD COLUMNS, DROP COLUMN, ALTER COLUMN, a key, LOCALSORT BY, SET or REFRESH METADATA")
@@ -210,6 +221,20 @@ def _measure(words: Words) -> str:
         if words.accept(word):
             return word
     raise words.error("expected MIN, MAX, SUM, COUNT or APPROXIMATE COUNT DISTINCT")
+
+
+def _analyze(words: Words) -> Refused:
+    words.expect("ANALYZE", "TABLE")
+    words.path()
+    words.expect("FOR")
+    if not words.accept("ALL", "COLUMNS"):
+        words.expect("COLUMNS")
+        words.names()
+    if not words.accept("COMPUTE"):
+        words.expect("DELETE")
+    words.expect("STATISTICS")
+    words.end()
+    return Refused("ANALYZE TABLE is not supported: this server plans with what the files say of themselves.")
 
 
 def _optimize(words: Words) -> Any:
@@ -309,6 +334,7 @@ def _copy_options(words: Words) -> dict[str, Any]:
 
 PARSERS: dict[str, Callable[[Words], Any]] = {
     "ALTER": _alter,
+    "ANALYZE": _analyze,
     "OPTIMIZE": _optimize,
     "VACUUM": _vacuum,
     "ROLLBACK": _rollback,

@@ -210,6 +210,7 @@ def test_files_are_copied_by_who_may_read_their_folder(case: Case) -> None:
         "GRANT SELECT ON SYSTEM TO ROLE PUBLIC",
         "SELECT * FROM sys.reflections",
         "SELECT * FROM sys.roles",
+        "SELECT * FROM sys.users",
         "CREATE VIEW \"@admin\".v AS SELECT 1 AS a",
         "CREATE FOLDER \"@admin\".f",
     ],
@@ -245,6 +246,15 @@ def test_what_sys_shows(case: Case) -> None:
     assert case.admin.rows(f"SELECT member_name, member_type FROM sys.membership WHERE role_name = '{role}'") == [
         {"member_name": ann, "member_type": "user"}
     ]
+    [user] = case.admin.rows(f"SELECT * FROM sys.users WHERE user_name = '{ann}'")
+    assert (user["user_id"], user["status"], user["user_type"]) == (case.ann.login["userId"], "active", "LOCAL")
+    owners = case.admin.rows(
+        f"SELECT owner_id FROM sys.roles WHERE role_name IN ('ADMIN', '{role}') ORDER BY role_name"
+    )
+    assert [row["owner_id"] for row in owners] == ["$dremio$", case.admin.login["userId"]]
+    route = f"ALTER TABLE {case.folder}.t ROUTE REFLECTIONS TO"
+    assert "the default queue" in case.admin.rows(f"{route} DEFAULT QUEUE")[0]["summary"]
+    assert "Invalid queue name" in case.admin.error(f"{route} QUEUE fast")
     case.ann.run(f"GRANT SELECT ON TABLE {case.folder}.t TO USER {name_of(case.ben)}")
     assert case.ben.rows(f"SELECT a FROM {case.folder}.t") == [{"a": 1}]
     case.admin.run(f"DROP ROLE {role}")

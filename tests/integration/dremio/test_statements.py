@@ -89,6 +89,18 @@ def test_a_primary_key_is_noted(rest: Rest, table: str) -> None:
     rest.run(f"ALTER TABLE {table} DROP COLUMN key_id")
 
 
+def test_not_null_is_accepted_and_not_enforced(rest: Rest, source: str) -> None:
+    name = f"not_null_{uuid.uuid4().hex[:8]}"
+    rest.run(f"CREATE TABLE {source}.{name} (a INT NOT NULL, b VARCHAR NULL)")
+    rest.run(f"INSERT INTO {source}.{name} (b) VALUES ('x')")
+    assert rest.rows(f"SELECT a, b FROM {source}.{name}") == [{"a": None, "b": "x"}]
+    columns = f"SELECT DISTINCT IS_NULLABLE AS n FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = '{name}'"
+    assert rest.rows(columns) == [{"n": "YES"}]
+    route = f"ALTER TABLE {source}.{name} ROUTE REFLECTIONS TO DEFAULT QUEUE"
+    assert "This command is not supported in this edition of Dremio." in rest.error(route)
+    rest.run(f"DROP TABLE {source}.{name}")
+
+
 def test_local_sort_and_a_renamed_partition_column(rest: Rest, table: str) -> None:
     rest.run(f"ALTER TABLE {table} LOCALSORT BY (id)")
     assert "named twice" in rest.error(f"ALTER TABLE {table} LOCALSORT BY (id, ID)")

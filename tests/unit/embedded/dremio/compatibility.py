@@ -26,11 +26,12 @@ meaning; **partly** works within the limit given; **no** is refused by name.
 """
 
 STATEMENTS = [
-    ("SELECT and all in it", "partly", "no TABLESAMPLE, RECURSIVE"),
+    ("SELECT and all in it", "partly", "no TABLESAMPLE and WITH RECURSIVE, which Dremio's reference has not either"),
     (
         "CREATE TABLE [AS]",
         "yes",
-        "in S3 and NAS sources with a root folder; Parquet, DuckLake keeps the metadata; TRUNCATE() is not laid out",
+        "in S3 and NAS sources with a root folder; Parquet, DuckLake keeps the metadata; TRUNCATE() is not laid out; "
+        "NOT NULL is accepted and not enforced, as in Dremio",
     ),
     (
         "DROP TABLE, VIEW, FOLDER, FUNCTION",
@@ -51,7 +52,17 @@ STATEMENTS = [
         "types are widened only; partitions cannot be changed; a primary key is noted, not checked",
     ),
     ("ALTER .. REFRESH METADATA, FORGET METADATA", "yes", "the whole table is refreshed, whatever part is named"),
-    ("ALTER .. REFLECTION, ACCELERATION", "partly", "no external reflections, no ROUTE"),
+    ("ALTER .. REFLECTION, ACCELERATION", "partly", "no external reflections"),
+    (
+        "ALTER TABLE, VIEW .. ROUTE REFLECTIONS",
+        "partly",
+        "to the default queue or engine, the only one; refused by the community edition as Dremio's does",
+    ),
+    (
+        "prepared statements with parameters (Flight SQL, JDBC)",
+        "yes",
+        "a parameter has the type of what it is compared or calculated with, or of its CAST",
+    ),
     (
         "AT SNAPSHOT, AT TIMESTAMP, table_history and its sisters",
         "yes",
@@ -68,7 +79,9 @@ STATEMENTS = [
         "with DREMIO_EDITION=enterprise, refused by the community edition as Dremio's does; see below",
     ),
     ("CREATE/DROP/MERGE/USE BRANCH and TAG, AT BRANCH", "no", "need a versioned (Nessie) source"),
-    ("`x::type`, CREATE OR REPLACE TABLE, SET and RESET of options", "no", ""),
+    ("`x::type`, CREATE OR REPLACE TABLE", "no", "Dremio has neither"),
+    ("ALTER SESSION and SYSTEM, SET and RESET of options", "no", "there are no options that could be set"),
+    ("ANALYZE TABLE", "no", "queries are planned with what the files say of themselves"),
 ]
 
 DIFFERENCES = """

@@ -68,6 +68,8 @@ def test_aggregate_reflection() -> None:
         ("ALTER TABLE t DROP PRIMARY KEY", "DROP PRIMARY KEY"),
         ("ALTER TABLE t DROP COLUMN primary_one", "DROP COLUMN"),
         ("ALTER TABLE t LOCALSORT BY (a)", "LOCALSORT BY"),
+        ("ALTER TABLE t ROUTE ALL REFLECTIONS TO QUEUE q", "ROUTE REFLECTIONS"),
+        ("ALTER VIEW t ROUTE REFLECTIONS TO DEFAULT ENGINE", "ROUTE REFLECTIONS"),
     ],
 )
 def test_alter(sql: str, action: str) -> None:
@@ -88,6 +90,13 @@ def test_alter(sql: str, action: str) -> None:
         "ALTER TABLE t CREATE AGGREGATE REFLECTION r USING",
         "CREATE OR REPLACE TABLE t AS SELECT 1",
         "GRANT SELECT",
+        "CREATE TABLE t (a INT NOT)",
+        "CREATE TABLE t (a INT UNIQUE)",
+        "CREATE TABLE t (a INT DEFAULT 5)",
+        "CREATE TABLE t (a VARCHAR WITHOUT TIME ZONE)",
+        "ALTER TABLE t ADD COLUMNS (a INT REFERENCES b)",
+        "ALTER TABLE t ROUTE REFLECTIONS TO DEFAULT",
+        "ANALYZE TABLE t COMPUTE STATISTICS",
     ],
 )
 def test_not_in_the_grammar(sql: str) -> None:
@@ -101,7 +110,17 @@ def test_a_parse_error_names_the_place() -> None:
     assert (caught.value.line, caught.value.error_type) == (2, "PARSE")
 
 
-@pytest.mark.parametrize("sql", ["GRANT SELECT ON TABLE t TO USER u", "CREATE ROLE r", "CREATE BRANCH b IN s"])
+@pytest.mark.parametrize("sql", [
+        "GRANT SELECT ON TABLE t TO USER u",
+        "CREATE ROLE r",
+        "CREATE BRANCH b IN s",
+        "ANALYZE TABLE t FOR ALL COLUMNS COMPUTE STATISTICS",
+        "ANALYZE TABLE s.t FOR COLUMNS (a, b) DELETE STATISTICS",
+        "ALTER SYSTEM SET a = 1",
+        "SET a = 1",
+        "RESET ALL",
+    ],
+)  # fmt: skip
 def test_refused_by_name(sql: str) -> None:
     assert isinstance(parse(sql), statements.Refused)
 
