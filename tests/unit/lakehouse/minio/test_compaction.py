@@ -125,7 +125,7 @@ def test_killed_at_any_step_no_row_ever_lacks_and_the_next_run_makes_it_whole(st
     steps, whole = stepped.steps, dict(stepped.content)
     assert steps == 1 + 1 + 1 + 4 + 2  # plan, hidden, visible, the inputs, hidden and plan removed
     for dies_at in range(steps):
-        for dies_again in (None, *range(6)):
+        for dies_again in (None, 1, 3):
             stepped.content, stepped.steps, stepped.dies_at, stepped.read = dict(begin), 0, dies_at, []
             with pytest.raises(Killed):
                 compact(stepped)
