@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
@@ -146,6 +148,25 @@ class Airbyte:
         """The worker processes that run now: the children of the fork server."""
         server = psutil.Process(self.process.pid)
         return [worker for child in server.children() for worker in child.children()]
+
+    def kill_in_syncs(self, connection: str, syncs: int) -> int:
+        """Sync so many times, each with its worker killed -9 at a random instant; how many kills hit.
+
+        Each must succeed all the same, by further attempts.
+        """
+        killed = 0
+        for number in range(syncs):
+            job = self.start_sync(connection)
+            until = time.monotonic() + 20
+            while not self.workers() and time.monotonic() < until:
+                time.sleep(0.002)
+            time.sleep(random.uniform(0, 1.0) if number else 0)  # a sync may be shorter: one instant hits for certain
+            for worker in self.workers():
+                with contextlib.suppress(psutil.NoSuchProcess):  # the sync was faster
+                    worker.send_signal(signal.SIGKILL)
+                    killed += 1
+            assert self.wait(job)["status"] == "succeeded", self.reason(job)
+        return killed
 
     def destination(self, lake: Lake) -> str:
         configuration = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import random
-import signal
 import threading
 import time
 from typing import Any
@@ -183,18 +182,8 @@ def test_killed_at_random_instants_while_the_source_goes_on(
 
     writer = threading.Thread(target=write)
     writer.start()
-    killed = 0
     try:
-        for number in range(3):
-            job = airbyte.start_sync(connection)
-            until = time.monotonic() + 20
-            while not airbyte.workers() and time.monotonic() < until:
-                time.sleep(0.002)
-            time.sleep(random.uniform(0, 1.0) if number else 0)  # a sync may be shorter: one instant hits for certain
-            for worker in airbyte.workers():
-                worker.send_signal(signal.SIGKILL)
-                killed += 1
-            assert airbyte.wait(job)["status"] == "succeeded"
+        killed = airbyte.kill_in_syncs(connection, 3)
     finally:
         done.set()
         writer.join()
