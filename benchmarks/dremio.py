@@ -41,7 +41,7 @@ from pyarrow import flight
 from rich.console import Console
 from rich.table import Table
 
-MEMORY = "1GB"  # of DuckDB alone; the embedded Dremio's is the same unless DREMIO_MEMORY_LIMIT says otherwise
+MEMORY = os.environ.setdefault("DREMIO_MEMORY_LIMIT", "1GB")  # of the embedded Dremio and of DuckDB alone
 TPCH_PACKAGE = f"duckdb-extension-tpch=={duckdb.__version__}"
 FOLDER = "bench"
 SPACE = "benchmark"

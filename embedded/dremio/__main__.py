@@ -1,7 +1,8 @@
 """``python -m embedded.dremio --rest-port N --flight-port N --data-dir DIR``: the embedded Dremio in the foreground.
 
 Environment: DREMIO_DATABASE_URL (PostgreSQL), DREMIO_USERNAME and DREMIO_PASSWORD (first administrator, set at every
-start), DREMIO_EDITION (``community``, the default, or ``enterprise``), DREMIO_MEMORY_LIMIT (default ``1GB``).
+start), DREMIO_EDITION (``community``, the default, or ``enterprise``), DREMIO_MEMORY_LIMIT (``2GB``; by default a tenth
+of the machine's or container's memory, at least 1 GB).
 SIGTERM and SIGINT stop it cleanly. Listens on 127.0.0.1 only.
 """
 
@@ -71,7 +72,7 @@ def main() -> None:
     admin = accounts.ensure_admin(_setting("DREMIO_USERNAME"), _setting("DREMIO_PASSWORD"))
     catalog = Catalog(dsn)
     catalog.ensure_home(admin.name)
-    engine = Engine(catalog, dsn, data_dir, memory_limit=os.environ.get("DREMIO_MEMORY_LIMIT", "1GB"))
+    engine = Engine(catalog, dsn, data_dir, memory_limit=os.environ.get("DREMIO_MEMORY_LIMIT"))
     jobs, results = JobStore(pool), ResultStore(data_dir / "results")
     runner = JobRunner(engine, jobs, results)
     reflections = ReflectionService(pool, runner, admin.name)

@@ -52,7 +52,7 @@ def metadata_schema(source: Entity) -> str:
 class Duck:
     """Owns the instance; `cursor` gives a connection for one thread's statement."""
 
-    def __init__(self, dsn: str, data_dir: Path, memory_limit: str) -> None:
+    def __init__(self, dsn: str, data_dir: Path, memory_limit: str | None) -> None:
         self._dsn = dsn
         self._lock = threading.RLock()
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -67,11 +67,17 @@ class Duck:
             except duckdb.CatalogException:  # a setting that this build does not have
                 if "inlining" in setting:
                     raise
-        self.root.execute(f"SET GLOBAL memory_limit = {text(memory_limit)}")
+        self.root.execute(f"SET GLOBAL memory_limit = {text(memory_limit or self._share_of_memory())}")
         self.root.execute(f"SET GLOBAL temp_directory = {text(str(data_dir / 'spill'))}")
         install_functions(self.root)
         self.root.execute(f"ATTACH {text(str(data_dir / 'reflections.duckdb'))} AS {REFLECTIONS}")
         self._attached: dict[str, str] = {}
+
+    def _share_of_memory(self) -> str:
+        """DuckDB would take 80 % of the machine's or container's memory: an eighth of that, at least 1 GB."""
+        row = self.root.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchone()
+        assert row is not None
+        return f"{max(10**9, row[0] // 8)}B"
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A new connection to the instance; close it after use."""

@@ -71,7 +71,7 @@ Plan = Callable[[Session, Handle], Result]
 class Engine:
     """One DuckDB instance over the catalog's sources; thread-safe."""
 
-    def __init__(self, catalog: Catalog, dsn: str, data_dir: Path, memory_limit: str = "1GB") -> None:
+    def __init__(self, catalog: Catalog, dsn: str, data_dir: Path, memory_limit: str | None = None) -> None:
         self.catalog = catalog
         self.dsn = dsn
         self.duck = Duck(dsn, Path(data_dir), memory_limit)
