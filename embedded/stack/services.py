@@ -122,6 +122,7 @@ def dremio(settings: Settings) -> Service:
             "DREMIO_DATABASE_URL": settings.database_url("dremio"),
             "DREMIO_USERNAME": "admin",
             "DREMIO_PASSWORD": settings.credentials["dremio_admin"],
+            "MALLOC_ARENA_MAX": "2",  # glibc keeps what a thread frees for that thread: up to twice the memory at 10M
         },
         healthy=responds(settings.url("DREMIO_PORT") + "/apiv2/server_status", contains="OK"),
         ports={name: ports[name] for name in ("DREMIO_PORT", "DREMIO_FLIGHT_PORT")},
