@@ -33,6 +33,7 @@ from _instance import EMBEDDED, REPOSITORY, instance, row_count
 if not sys.executable.startswith(str(EMBEDDED.parent)):  # DuckDB is there, and not in Airflow's environment
     os.execv(EMBEDDED, [str(EMBEDDED), *sys.argv])
 
+import boto3
 import duckdb
 import httpx
 import pyarrow as pa
@@ -115,7 +116,9 @@ class Dremio:
             client.close()
 
     def add_source(self) -> None:
-        """The source `bench`: a folder of the instance's bucket."""
+        """The source `bench`: a folder of a bucket."""
+        store = boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT_URL"], region_name="us-east-1")
+        store.create_bucket(Bucket="datalake")
         body = {
             "entityType": "source",
             "type": "S3",

@@ -1,6 +1,6 @@
 """Ingestion: the embedded Airbyte beside the tools that people would pick, on the same machine, source and bucket.
 
-    .venv/bin/python benchmarks/ingestion.py [--rows 1M] [--columns 10 --columns 50] [--repeat 3]
+    .venv/bin/python benchmarks/ingestion.py [--rows 1M] [--columns 10 --columns 50] [--repeat 3] [--only csv]
 
 An instance of its own is made, and an environment for the peers, both deleted at the end. Each tool reads the source
 whole and leaves snappy Parquet in the bucket; the embedded Airbyte does so by a job of its API, full_refresh_overwrite.
@@ -9,6 +9,7 @@ whole and leaves snappy Parquet in the bucket; the embedded Airbyte does so by a
    dlt with its two fast backends.
 2. CSV in the bucket: bare DuckDB, all columns as text, as our source reads them, Airbyte's columns included.
 3. REST, pages of 1000 records: Airbyte's bare CDK, which reads and writes nothing.
+4. One connection of 1, 100 and 1,000 PostgreSQL tables of ten rows: what a stream costs, and the start.
 
 MB are the table's pages in PostgreSQL, the file, and the bodies of the pages. Seconds are those of the best run, from
 the request to the end that is seen, start of the process included. CPU seconds, which tell more than the clock where
@@ -75,7 +76,7 @@ def main() -> int:
     parser.add_argument("--rows", type=row_count, default=1_000_000, help="rows of each source (default 1M)")
     parser.add_argument("--columns", type=int, action="append", help="columns of the tables (default 10 and 50)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, the best counts (default 3)")
-    parser.add_argument("--only", choices=["postgres", "csv", "rest"], help="one of the tables")
+    parser.add_argument("--only", choices=["postgres", "csv", "rest", "streams"], help="one of the tables")
     arguments = parser.parse_args()
     if arguments.rows % PAGE:
         parser.error(f"--rows is a multiple of {PAGE}, the records of a page")
@@ -88,6 +89,8 @@ def main() -> int:
             bench.csv()
         if arguments.only in (None, "rest"):
             bench.rest()
+        if arguments.only in (None, "streams"):
+            bench.streams()
     return 0
 
 
@@ -132,7 +135,7 @@ class Bench:
             sys.exit(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json()
 
-    # --- the three sources ---------------------------------------------------------------------------
+    # --- what is read --------------------------------------------------------------------------------
 
     def postgres(self, columns: int) -> None:
         table = f"bench_{columns}"
@@ -145,12 +148,7 @@ class Bench:
             connection.commit()
             connection.autocommit = True
             cursor.execute(f"VACUUM ANALYZE {table}")
-        url = httpx.URL(self.dsn)
-        source = {
-            "sourceType": "postgres", "host": url.host, "port": url.port, "database": url.path.lstrip("/"),
-            "username": url.username, "password": url.password, "schemas": ["public"],
-        }  # fmt: skip
-        connection_id = self.connect(table, {"configuration": source}, table)
+        connection_id = self.connect(table, self.database("public"), [table])
         job = {"dsn": self.dsn, "table": table}
         names = ["DuckDB alone", "connectorx alone", "ADBC alone", "dlt, connectorx", "dlt, pyarrow"]
         found = self.measure(connection_id, names, job, self.python)
@@ -172,7 +170,7 @@ class Bench:
             "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
             "streams": [{"name": "rows", "globs": ["bench/in/*.csv"], "format": {"filetype": "csv"}}],
         }  # fmt: skip
-        connection_id = self.connect("csv", {"configuration": source}, "rows")
+        connection_id = self.connect("csv", {"configuration": source}, ["rows"])
         found = self.measure(connection_id, ["bare DuckDB"], {"key": key}, self.python)
         self.show(f"CSV, {self.rows:,} rows of {len(COLUMNS)} columns, {size / 1e6:,.0f} MB", size, found)
 
@@ -184,16 +182,44 @@ class Bench:
             manifest = low_code(address, record)
             path = f"/workspaces/{self.workspace}/definitions/declarative_sources"
             definition = self.ask("POST", path, {"name": "bench", "manifest": manifest})["id"]
-            connection_id = self.connect("rest", {"configuration": {}, "definitionId": definition}, "rows")
+            connection_id = self.connect("rest", {"configuration": {}, "definitionId": definition}, ["rows"])
             job = {"manifest": manifest, "rows": self.rows}
             found = self.measure(connection_id, ["bare CDK"], job, EMBEDDED)
         size = len(body) * (self.rows // PAGE)
         self.show(f"REST, {self.rows:,} records in pages of {PAGE}, {size / 1e6:,.0f} MB", size, found)
 
-    def connect(self, name: str, source: dict[str, Any], stream: str) -> str:
-        """A connection of ours that reads one stream whole; its id."""
+    def streams(self) -> None:
+        """Syncs of few and many tables, all in one connection."""
+        print(f"\nOne connection of tables with ten rows\n  {'tables':<20}{'seconds':>9}{'CPU s':>8}{'peak MiB':>10}")
+        for count in (1, 100, 1000):
+            schema = f"bench_{count}_tables"
+            with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+                cursor.execute(f"CREATE SCHEMA {schema}")
+                for number in range(count):
+                    rows = "SELECT i AS id, 'row ' || i AS name, now() AS updated_at FROM generate_series(1, 10) AS i"
+                    cursor.execute(f"CREATE TABLE {schema}.table_{number} AS {rows}")
+                    if number % 100 == 99:
+                        connection.commit()
+                connection.commit()
+            names = [f"table_{number}" for number in range(count)]
+            connection_id = self.connect(schema, self.database(schema), names)
+            runs = [self.ours(connection_id, 10 * count) for _ in range(self.repeat)]
+            best = min(runs, key=lambda run: run.seconds)
+            print(f"  {count:<20,}{best.seconds:9.2f}{best.cpu:8.2f}{best.memory / 2**20:10.0f}", flush=True)
+
+    def database(self, schema: str) -> dict[str, Any]:
+        """The instance's PostgreSQL as a source."""
+        url = httpx.URL(self.dsn)
+        configuration = {
+            "sourceType": "postgres", "host": url.host, "port": url.port, "database": url.path.lstrip("/"),
+            "username": url.username, "password": url.password, "schemas": [schema],
+        }  # fmt: skip
+        return {"configuration": configuration}
+
+    def connect(self, name: str, source: dict[str, Any], names: list[str]) -> str:
+        """A connection of ours that reads these streams whole; its id."""
         made = self.ask("POST", "/sources", {"name": name, "workspaceId": self.workspace, **source})
-        streams = [{"name": stream, "syncMode": "full_refresh_overwrite"}]
+        streams = [{"name": stream, "syncMode": "full_refresh_overwrite"} for stream in names]
         body = {
             "name": name, "sourceId": made["sourceId"], "destinationId": self.destination,
             "namespaceDefinition": "custom_format", "namespaceFormat": name, "configurations": {"streams": streams},
@@ -209,7 +235,7 @@ class Bench:
         job |= {"endpoint": os.environ["S3_ENDPOINT_URL"], "bucket": BUCKET, "threads": THREADS}
         runs: dict[str, list[Figure]] = {}
         for _ in range(self.repeat):
-            runs.setdefault("embedded Airbyte", []).append(self.ours(connection_id))
+            runs.setdefault("embedded Airbyte", []).append(self.ours(connection_id, self.rows))
             for name in names:
                 runs.setdefault(name, []).append(self.peer(python, name, job))
         return {
@@ -217,7 +243,7 @@ class Bench:
             for name, each in runs.items()
         }
 
-    def ours(self, connection_id: str) -> Figure:
+    def ours(self, connection_id: str, rows: int) -> Figure:
         begun = time.monotonic()
         asked = self.ask("POST", "/jobs", {"connectionId": connection_id, "jobType": "sync"})
         with Watch(server_of(self.airbyte.base_url.port), itself=False) as watch:
@@ -227,7 +253,7 @@ class Bench:
                     break
                 time.sleep(0.05)
         seconds = time.monotonic() - begun
-        if done["status"] != "succeeded" or done["rowsSynced"] != self.rows:
+        if done["status"] != "succeeded" or done["rowsSynced"] != rows:
             sys.exit(f"the sync ended as {done}")
         return Figure(seconds, sum(watch.cpu.values()), watch.peak)
 

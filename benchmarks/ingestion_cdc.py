@@ -69,7 +69,7 @@ class Backlog(Bench):
             cursor.execute(BACKLOG.format(transactions=transactions, size=transaction, values=values))
             cursor.execute(f"SELECT pg_current_wal_lsn(), (pg_current_wal_lsn() - '{start}')::float8")
             end, size = cursor.fetchone()  # type: ignore[misc]
-            found = {"embedded Airbyte": self.ours(connection_id), "pg_recvlogical": self.ceiling(end)}
+            found = {"embedded Airbyte": self.ours(connection_id, self.rows), "pg_recvlogical": self.ceiling(end)}
             for slot in (OURS, CEILING):
                 cursor.execute(f"SELECT pg_drop_replication_slot('{slot}')")
         self.show(
@@ -80,13 +80,11 @@ class Backlog(Bench):
 
     def follow(self) -> str:
         """A connection of ours that has read the table, which is empty, and now follows it; its id."""
-        url = httpx.URL(self.dsn)
-        method = {"method": "CDC", "plugin": "pgoutput", "replication_slot": OURS, "publication": PUBLICATION}
-        source = {
-            "sourceType": "postgres", "host": url.host, "port": url.port, "database": url.path.lstrip("/"),
-            "username": url.username, "password": url.password, "schemas": ["public"], "replication_method": method,
+        source = self.database("public")
+        source["configuration"]["replication_method"] = {
+            "method": "CDC", "plugin": "pgoutput", "replication_slot": OURS, "publication": PUBLICATION,
         }  # fmt: skip
-        made = self.ask("POST", "/sources", {"name": "cdc", "workspaceId": self.workspace, "configuration": source})
+        made = self.ask("POST", "/sources", {"name": "cdc", "workspaceId": self.workspace, **source})
         streams = [{"name": "bench_cdc", "syncMode": "incremental_deduped_history"}]
         body = {
             "name": "cdc", "sourceId": made["sourceId"], "destinationId": self.destination,
@@ -94,9 +92,7 @@ class Backlog(Bench):
         }  # fmt: skip
         connection_id = str(self.ask("POST", "/connections", body)["connectionId"])
         self.ask("PUT", f"/connections/{connection_id}/lakehouse", {"threads": THREADS, "max_retries": 0})
-        rows, self.rows = self.rows, 0
-        self.ours(connection_id)
-        self.rows = rows
+        self.ours(connection_id, 0)
         return connection_id
 
     def ceiling(self, end: str) -> Figure:
