@@ -2,7 +2,8 @@
 properties as headers.
 
 As in Dremio with ``services.flight.use_session_service``: the first call without a cookie gets one, the session
-keeps what ``USE`` sets, it ends after 120 minutes without a call, and an id that is not known is refused.
+keeps what ``USE`` sets, it ends after 120 minutes without a call, and an id that is not known is refused. A client
+that sends no cookies back opens a session with each call: of more than `MOST_SESSIONS` the longest unused end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import OrderedDict
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -25,6 +27,7 @@ from embedded.dremio.protocol.auth import (
 )
 
 SESSION_SECONDS = 120 * 60
+MOST_SESSIONS = 10_000
 MIDDLEWARE = "dremio"
 
 
@@ -32,15 +35,16 @@ class Sessions:
     """The open sessions by cookie. Thread safe."""
 
     def __init__(self) -> None:
-        self._sessions: dict[str, tuple[Session, float]] = {}
+        self._sessions: OrderedDict[str, tuple[Session, float]] = OrderedDict()  # the longest unused first
         self._lock = threading.Lock()
 
     def open(self, user: User) -> tuple[str, Session]:
         """A new session and its id."""
         session_id, session = secrets.token_hex(16), Session(user=user.name)
         with self._lock:
-            self._drop_idle()
             self._sessions[session_id] = (session, time.monotonic())
+            while len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
         return session_id, session
 
     def find(self, session_id: str, user: User) -> Session | None:
@@ -51,17 +55,14 @@ class Sessions:
             if session is None or session.user != user.name or now - used_at > SESSION_SECONDS:
                 return None
             self._sessions[session_id] = (session, now)
+            self._sessions.move_to_end(session_id)
             return session
 
     def close(self, session: Session) -> None:
         """Forget a session."""
         with self._lock:
-            self._sessions = {key: kept for key, kept in self._sessions.items() if kept[0] is not session}
-
-    def _drop_idle(self) -> None:
-        limit = time.monotonic() - SESSION_SECONDS
-        if len(self._sessions) > 1000:
-            self._sessions = {key: kept for key, kept in self._sessions.items() if kept[1] > limit}
+            for key in [key for key, kept in self._sessions.items() if kept[0] is session]:
+                del self._sessions[key]
 
 
 def split_path(text: str) -> tuple[str, ...]:

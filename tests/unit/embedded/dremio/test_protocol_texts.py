@@ -1,12 +1,15 @@
 """Small readers of the protocols: filters of the job list, paths in headers, credentials."""
 
 import base64
+import dataclasses
+import datetime as dt
 
 import pytest
 
 from embedded.dremio.jobs.model import Job, JobState
-from embedded.dremio.protocol.auth import AuthenticationError, basic_credentials, token_of_header
-from embedded.dremio.protocol.flight_session import split_path
+from embedded.dremio.protocol import flight_session
+from embedded.dremio.protocol.auth import AuthenticationError, User, basic_credentials, token_of_header
+from embedded.dremio.protocol.flight_session import Sessions, split_path
 from embedded.dremio.protocol.jobs_listing_api import read_filter
 from embedded.dremio.protocol.responses import ApiError
 
@@ -15,6 +18,11 @@ def job(state=JobState.RUNNING, user="ada", query_type="REST", sql="/* node: a.b
     made = Job(sql=sql, user=user, query_type=query_type)
     made.state = state
     return made
+
+
+@pytest.fixture
+def user():
+    return User("ada", "1", is_admin=False, created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
 
 
 @pytest.mark.parametrize(
@@ -74,3 +82,23 @@ def test_tokens_in_both_forms(header, token):
 def test_no_token(header):
     with pytest.raises(AuthenticationError):
         token_of_header(header)
+
+
+def test_of_too_many_sessions_the_longest_unused_end(user, monkeypatch):
+    monkeypatch.setattr(flight_session, "MOST_SESSIONS", 3)
+    sessions = Sessions()
+    ids = [sessions.open(user)[0] for _ in range(3)]
+    sessions.find(ids[0], user)
+    opened, session = sessions.open(user)
+    assert [sessions.find(each, user) is not None for each in [*ids, opened]] == [True, False, True, True]
+    sessions.close(session)
+    assert sessions.find(opened, user) is None
+
+
+def test_a_session_is_found_by_its_user_and_not_for_ever(user, monkeypatch):
+    sessions = Sessions()
+    session_id, session = sessions.open(user)
+    assert sessions.find(session_id, user) is session
+    assert sessions.find(session_id, dataclasses.replace(user, name="other")) is None
+    monkeypatch.setattr(flight_session, "SESSION_SECONDS", -1)
+    assert sessions.find(session_id, user) is None
