@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAUSE = 5.0  # seconds between two rounds while rows come
 LONGEST_PAUSE = 20.0  # while none come: what is then committed first is still there within half a minute
 PATIENCE = 60.0  # seconds without a round that succeeded; then the task shows it, and tries again
+SHORTEST = 60.0  # seconds that a sync is waited for, also where the run's time is over
 
 
 class ContinuousSyncTrigger(BaseTrigger):
@@ -26,7 +27,8 @@ class ContinuousSyncTrigger(BaseTrigger):
     "error": str}`. Killing the deferred task ends the rounds; a sync under way goes on to its end.
 
     :param settings: arguments of `lakehouse.streaming.continuous.ContinuousSync`.
-    :param end_at: epoch seconds, absolute so that a restarted triggerer does not prolong it. One round is made anyway.
+    :param end_at: epoch seconds, absolute so that a restarted triggerer does not prolong it. One round is made anyway;
+        a sync that takes longer, as a first one may, is left to the next run, which finds it running.
     """
 
     def __init__(self, *, settings: dict[str, Any], end_at: float) -> None:
@@ -53,17 +55,20 @@ class ContinuousSyncTrigger(BaseTrigger):
 
     async def _rounds(self, sync: "ContinuousSync") -> dict[str, Any]:
         done: dict[str, Any] = {"outcome": "ended", "rounds": 0, "rows": 0, "longest": 0.0, "error": ""}
+        wait_until = max(self.end_at, time.time() + SHORTEST)
         pause, succeeded = PAUSE, time.monotonic()
         while True:
             begun = time.monotonic()
             try:
-                rows = await self._round(sync)
+                rows = await self._round(sync, wait_until)
             except Exception as error:
                 if time.monotonic() - succeeded > PATIENCE:
                     return done | {"outcome": "error", "error": str(error) or type(error).__name__}
                 self.log.warning("Round %d failed, trying again: %s", done["rounds"] + 1, error)
                 rows = 0
             else:
+                if rows is None:
+                    return done
                 succeeded = time.monotonic()
                 done["rounds"] += 1
                 done["rows"] += rows
@@ -75,13 +80,13 @@ class ContinuousSyncTrigger(BaseTrigger):
                 return done
             await asyncio.sleep(pause)
 
-    async def _round(self, sync: "ContinuousSync") -> int:
-        """Rows that came; 0 too where the sync goes on beyond the end, as a first one may: the next run finds it."""
+    async def _round(self, sync: "ContinuousSync", wait_until: float) -> int | None:
+        """Return the rows that came; None if the sync is not over in time."""
         begun = time.monotonic()
         job = await asyncio.to_thread(sync.start)
         while not job.status.is_terminal:
-            if time.time() >= self.end_at:
-                return 0
+            if time.time() >= wait_until:
+                return None
             await asyncio.sleep(min(5.0, max(0.2, (time.monotonic() - begun) / 10)))
             job = await asyncio.to_thread(sync.look, job)
         return await asyncio.to_thread(sync.deliver, job)

@@ -195,7 +195,14 @@ async def test_a_failed_round_is_tried_again_and_a_minute_of_them_ends_the_try(c
 
 async def test_one_round_is_made_whatever_the_time(clock, monkeypatch):
     done = await event(monkeypatch, ConnectionError("away"), 7, end_at=0)
-    assert done["outcome"] == "ended" and done["rounds"] == 1
+    assert (done["outcome"], done["rounds"], done["rows"]) == ("ended", 1, 7)
+
+
+async def test_a_sync_that_takes_longer_than_the_run_is_left_to_the_next(clock, monkeypatch):
+    monkeypatch.setattr(Rounds, "look", lambda self, job: job)
+    done = await event(monkeypatch, 7, end_at=clock.now + 3600)
+    assert (done["outcome"], done["rounds"]) == ("ended", 0)
+    assert clock.now == pytest.approx(4_600, abs=6)
 
 
 def operator():
