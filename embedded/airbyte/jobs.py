@@ -15,6 +15,16 @@ ACTIVE = ("pending", "running", "incomplete")
 TERMINAL = ("succeeded", "failed", "cancelled")
 # what the API calls a job type -> what the job row and the config API call it
 CONFIG_TYPES = {"sync": "sync", "reset": "reset_connection", "clear": "clear"}
+KEPT_JOBS = 1000  # of a connection: one that is synced every few seconds would fill the disk with its logs
+_FORGET = """
+    WITH old AS (
+        SELECT job_id FROM job WHERE connection_id = %(connection)s AND status = ANY (%(terminal)s) AND job_id <= (
+            SELECT job_id FROM job WHERE connection_id = %(connection)s ORDER BY job_id DESC OFFSET %(kept)s LIMIT 1
+        )
+    ), lines AS (DELETE FROM log_line USING old WHERE log_line.job_id = old.job_id),
+    attempts AS (DELETE FROM attempt USING old WHERE attempt.job_id = old.job_id)
+    DELETE FROM job USING old WHERE job.job_id = old.job_id
+"""
 ORDER_COLUMNS = {"createdAt": "created_at", "updatedAt": "updated_at"}
 
 
@@ -29,7 +39,7 @@ class Jobs:
         self._pool = pool
 
     def create(self, connection_id: UUID, job_type: str) -> Row:
-        """Add a pending job.
+        """Add a pending job, and forget those before the connection's KEPT_JOBS newest.
 
         :param job_type: a key of CONFIG_TYPES.
         :raises AlreadyRunning: the connection has an unfinished job; nothing was added.
@@ -40,6 +50,7 @@ class Jobs:
                     "INSERT INTO job (connection_id, config_type, status) VALUES (%s, %s, 'pending') RETURNING *",
                     (connection_id, CONFIG_TYPES[job_type]),
                 ).fetchone()
+                db.execute(_FORGET, {"connection": connection_id, "terminal": list(TERMINAL), "kept": KEPT_JOBS})
         except UniqueViolation:
             raise AlreadyRunning(f"A sync is already running for: {connection_id}") from None
         assert row is not None  # INSERT ... RETURNING

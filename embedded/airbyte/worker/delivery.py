@@ -159,7 +159,7 @@ class Delivery:
     def landed(self, stream: str, columns: list[str]) -> pa.Table:
         """These columns of all that was delivered of the stream, by this attempt and before; null where one is not."""
         self._flush(stream)
-        keys = self._destination.keys(self._folder(stream))
+        keys = [key for key in self._destination.keys(self._folder(stream)) if key.endswith(".parquet")]
         names = {safe_name(name): name for name in columns}
         tables = []
         for key in keys:

@@ -19,7 +19,9 @@ SyncMode = Literal[
 ]
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
 MANUAL = "manual"
+CONTINUOUS = "continuous"
 TIERS = {"15m": "*/15 * * * *", "6h": "0 */6 * * *", "daily": "0 0 * * *"}  # name -> cron, in UTC
+SCHEDULES = (MANUAL, *TIERS, CONTINUOUS)  # and any cron
 
 
 class Configured(Declared):
@@ -160,8 +162,9 @@ class Lakehouse(Declared):
 class Connection(Declared):
     """connections/<name>.yaml: a source, where it goes, and its streams.
 
-    :ivar schedule: `manual`, a name of TIERS, or a cron of five fields in UTC: when the DAG `ingest_<tier>` syncs it.
-        Airbyte itself never starts it, and the daily batch always does.
+    :ivar schedule: `manual`, a name of TIERS, or a cron of five fields in UTC: when the DAG `ingest_<tier>` syncs it;
+        or `continuous`: the DAG `cdc_streaming` syncs it again and again. Airbyte itself never starts it, and the
+        daily batch always does.
     """
 
     name: str
@@ -178,10 +181,25 @@ class Connection(Declared):
     def _schedule_is_known(cls, schedule: str) -> str:
         return checked_schedule(schedule)
 
+    @model_validator(mode="after")
+    def _continuous_is_incremental(self) -> Self:
+        for stream in self.streams if self.continuous else []:
+            if not stream.sync_mode.startswith("incremental"):
+                raise ValueError(
+                    f"stream {stream.name}: a continuous connection would read it whole every few seconds by "
+                    f"{stream.sync_mode}: choose an incremental sync_mode, or another schedule for the connection"
+                )
+        return self
+
+    @property
+    def continuous(self) -> bool:
+        """Whether `cdc_streaming` syncs it."""
+        return self.schedule == CONTINUOUS
+
     @property
     def tier(self) -> str | None:
-        """The tier whose DAG syncs this connection, as it stands in the DAG's id; None: no DAG but the daily batch."""
-        if self.schedule == MANUAL:
+        """The tier whose DAG syncs this connection, as it stands in the DAG's id; None: no such DAG."""
+        if self.schedule in (MANUAL, CONTINUOUS):
             return None
         # an id has letters, digits, - _ and dots; `--` and `x` stand in no cron, so that each has an id of its own
         return self.schedule.replace("/", "--").translate(str.maketrans(" *,", "_x."))
@@ -189,7 +207,7 @@ class Connection(Declared):
     @property
     def cron(self) -> str | None:
         """When the tier's DAG runs; None: there is none."""
-        return None if self.schedule == MANUAL else TIERS.get(self.schedule, self.schedule)
+        return None if self.tier is None else TIERS.get(self.schedule, self.schedule)
 
     def published_streams(self) -> list[dict[str, Any]]:
         """Return the streams as PublishOperator takes them: name, batch_date, and what else is declared of them."""
@@ -208,11 +226,11 @@ class Connection(Declared):
 
 
 def checked_schedule(schedule: str) -> str:
-    """Return a schedule as it is kept: `manual`, a name of TIERS, or a cron with single blanks.
+    """Return a schedule as it is kept: `manual`, `continuous`, a name of TIERS, or a cron with single blanks.
 
     :raises ValueError: it is none of them.
     """
-    if schedule == MANUAL or schedule in TIERS:
+    if schedule in SCHEDULES:
         return schedule
     from croniter import CroniterError, croniter  # type: ignore[import-untyped]  # comes with Airflow
 
@@ -222,10 +240,9 @@ def checked_schedule(schedule: str) -> str:
             raise ValueError("not five fields of numbers, names, * / , -")
         croniter(" ".join(fields))
     except (CroniterError, ValueError) as error:
-        tiers = ", ".join((MANUAL, *TIERS))
         raise ValueError(
-            f"write one of {tiers}, or a cron of five fields (minute hour day month weekday, UTC) in quotes, "
-            f'such as "0 */2 * * *"; as a cron it is wrong: {error}'
+            f"write one of {', '.join(SCHEDULES)}, or a cron of five fields (minute hour day month weekday, UTC) in "
+            f'quotes, such as "0 */2 * * *"; as a cron it is wrong: {error}'
         ) from None
     return next((tier for tier, cron in TIERS.items() if cron.split() == fields), " ".join(fields))
 

@@ -103,12 +103,13 @@ class AirbyteHook(BaseHook):
 
     def running_job(self, connection_id: str) -> Job | None:
         """Return the job that runs or waits on a connection, None if there is none."""
-        for job in self._newest_jobs(connection_id):
+        for job in self.newest_jobs(connection_id):
             if not job.status.is_terminal:
                 return job
         return None
 
-    def _newest_jobs(self, connection_id: str) -> list[Job]:
+    def newest_jobs(self, connection_id: str) -> list[Job]:
+        """Return the five newest jobs of a connection, the newest first."""
         params = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "limit": 5}
         answer = self.get_conn().call("GET", "/jobs", params=params)
         return [Job.of(entry) for entry in answer.get("data") or []]

@@ -16,7 +16,7 @@ import yaml
 
 from lakehouse.airbyte.declared import (
     MANUAL,
-    TIERS,
+    SCHEDULES,
     Connection,
     Declarations,
     Manifest,
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--manifest", help="declarative: the manifest, relative to include/pipelines")
     parser.add_argument("--destination", help="a destination of airbyte.yaml")
-    parser.add_argument("--schedule", help=f"{MANUAL} (default), {', '.join(TIERS)}, or a cron")
+    parser.add_argument("--schedule", help=f"{MANUAL} (default), {', '.join(SCHEDULES[1:])}, or a cron")
     parser.add_argument(
         "--stream", action="append", default=[], metavar="NAME[:SYNC_MODE[:CURSOR[:KEY,KEY]]]",
         help="a stream to sync, the rest as proposed where it is left out; default: all, as proposed",
@@ -141,7 +141,7 @@ class _Dialogue:
             "name": name,
             "source": {"type": source.type, **source.model_dump(exclude_none=True, exclude_defaults=True)},
             "destination": destination,
-            "schedule": self._ask("schedule", f"Schedule ({MANUAL}, {', '.join(TIERS)}, or a cron)", MANUAL, _schedule),
+            "schedule": self._ask("schedule", f"Schedule ({', '.join(SCHEDULES)}, or a cron)", MANUAL, _schedule),
             "namespace_format": f"source={name}",
             "schema_changes": "propagate_columns",
             "streams": self._streams(offered),

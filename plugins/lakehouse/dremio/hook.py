@@ -12,6 +12,7 @@ from lakehouse.dremio import calls
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.exceptions import (
     DremioAuthError,
+    DremioConflict,
     DremioError,
     DremioJobLost,
     DremioNotFound,
@@ -261,6 +262,22 @@ class DremioHook(DbApiHook):
     def promote(self, entity_id: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
         """Make a table of a folder or file; `dataset` has path, type PHYSICAL_DATASET and format."""
         return dict(self.rest.send(calls.promote(entity_id, dataset)))
+
+    def promote_folder(self, entity: Mapping[str, Any], path: Sequence[str]) -> None:
+        """Make a folder of Parquet files a table; one that was made meanwhile is no error.
+
+        :param entity: the folder, as `find_entity` gives it.
+        """
+        dataset = {
+            "entityType": "dataset",
+            "type": "PHYSICAL_DATASET",
+            "path": list(path),
+            "format": {"type": "Parquet"},
+        }
+        try:
+            self.promote(str(entity["id"]), dataset)
+        except DremioConflict:
+            self.log.info("%s was promoted meanwhile", ".".join(path))
 
     def refresh_metadata(self, path: Sequence[str], *, timeout: float = 120.0) -> Job:
         """Make new and vanished files of a promoted table visible at once. Safe to repeat."""

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,6 +71,8 @@ class Compactor:
     :param small_bytes: objects of at least so many bytes are left as they are.
     """
 
+    takes_airbyte: ClassVar[bool] = False  # whether what Airbyte wrote may be joined
+
     def __init__(
         self,
         store: ObjectStoreHook,
@@ -103,13 +106,19 @@ class Compactor:
         done = []
         for folder, items in folders.items():
             if len(self._small(items)) > 1 or any(item.key == folder + PLAN for item in items):
-                name = f"compact/{self._bucket}/{folder}"
                 with (
-                    Lease(self._conn_id, name, holder=self._holder) as lease,
+                    Lease(self._conn_id, self._lease_name(folder), holder=self._holder) as lease,
                     tempfile.TemporaryDirectory(prefix="compact-") as place,
                 ):
-                    done.append(_Folder(self._store, self._bucket, folder, lease, Path(place)).compact(self))
+                    done.append(_Folder(self, folder, lease, Path(place)).compact())
         return [one for one in done if one.before]
+
+    def _lease_name(self, folder: str) -> str:
+        return f"compact/{self._bucket}/{folder}"
+
+    def _output(self, names: dict[str, str]) -> str:
+        """Name of the object that takes the place of these (name -> etag, in the order of their keys)."""
+        return f"compacted-{digest(names)}.parquet"
 
     def _small(self, items: Iterable[StoredObject]) -> list[StoredObject]:
         return [
@@ -141,17 +150,17 @@ class Compactor:
 class _Folder:
     """One folder, under its lease."""
 
-    def __init__(self, store: ObjectStoreHook, bucket: str, folder: str, lease: Lease, place: Path) -> None:
-        self._store, self._bucket, self._folder = store, bucket, folder
+    def __init__(self, by: Compactor, folder: str, lease: Lease, place: Path) -> None:
+        self._by, self._store, self._bucket, self._folder = by, by._store, by._bucket, folder
         self._lease, self._place = lease, place
-        self._address = f"s3://{bucket}/{folder}"
+        self._address = f"s3://{by._bucket}/{folder}"
 
-    def compact(self, by: Compactor) -> Compacted:
+    def compact(self) -> Compacted:
         self._finish_interrupted()
         before = after = rows = bytes_before = bytes_after = 0
-        for inputs in self._groups(by._small(self._here().values())):
+        for inputs in self._groups(self._by._small(self._here().values())):
             path = self._place / "joined"
-            count = self._join(inputs, path, by._codec)
+            count = self._join(inputs, path, self._by._codec)
             size = path.stat().st_size
             self._replace([item for item, _ in inputs], path)
             for _, fetched in inputs:
@@ -187,7 +196,7 @@ class _Folder:
             ) from error
         if any(_FIELD_ID in (field.metadata or {}) for field in schema):
             raise _belongs_to_table(address)
-        if _AIRBYTE in schema.names:
+        if _AIRBYTE in schema.names and not self._by.takes_airbyte:
             raise CannotCompact(
                 address,
                 "was written by Airbyte or published by PublishOperator, which find their objects by name and would "
@@ -227,7 +236,7 @@ class _Folder:
     def _replace(self, inputs: Sequence[StoredObject], path: Path) -> None:
         """Put the joined object in the place of its inputs."""
         names = {item.key.removeprefix(self._folder): item.etag for item in inputs}
-        plan = _Plan(f"compacted-{_digest(names)}.parquet", names)
+        plan = _Plan(self._by._output(names), names)
         self._lease.check()
         self._store_plan(plan)
         self._store.store(self._bucket, self._folder + plan.hidden, path)
@@ -311,7 +320,7 @@ def _write(writer: pq.ParquetWriter, held: Sequence[pa.RecordBatch], schema: pa.
     return int(rows.num_rows)
 
 
-def _digest(names: dict[str, str]) -> str:
+def digest(names: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()[:24]
 
 

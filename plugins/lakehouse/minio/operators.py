@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.minio.exceptions import StreamsCannotBePublished, StreamsFailed
 from lakehouse.ops.batch import batch_date
-from lakehouse.ops.lease import holder_of
+from lakehouse.ops.lease import LeaseHeld, holder_of
 from lakehouse.ops.records import record
 
 if TYPE_CHECKING:
@@ -291,6 +291,86 @@ class CompactOperator(BaseOperator):
             for name in ("before", "after", "rows", "bytes_before", "bytes_after")
         }
         return {"bucket": self.bucket, **sums, "folders": [asdict(one) for one in done]}
+
+
+class CompactLandingOperator(BaseOperator):
+    """Joins the small objects that a source has landed since it was last published.
+
+    For a connection that is synced every few seconds: without it the batch would publish as many objects as there
+    were syncs. The rows stay as they are; what has been published already stays too. A stream that is being published
+    is left to the next run. Safe to interrupt and to run again, as CompactOperator, with which it shares everything
+    but what may be joined; a batch that runs between a kill and the next run publishes some rows twice, of which
+    staging takes one.
+
+    Returns (XCom) `{"before": objects that were joined, "after": objects made of them, "rows"}`.
+
+    :param source: name of the source, the `<s>` of `bronze/landing/source=<s>` and `bronze/<s>` (templated).
+    :param streams: names of its streams (templated).
+    :param bucket: bucket of the lake (templated).
+    :param landing_prefix: where sources land (templated).
+    :param published_prefix: where published sources stand (templated).
+    :param aws_conn_id: Airflow connection of type `aws` (templated).
+    :param lakehouse_conn_id: Airflow connection of the run records, for the leases.
+    :raises CannotCompact: an object cannot be read, or was replaced meanwhile; its folder is as it was.
+    :raises StoreUnreachable: the object store does not answer or refuses the keys.
+
+    Example::
+
+        CompactLandingOperator(task_id="shop", source="shop", streams=["orders"])
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "streams",
+        "bucket",
+        "landing_prefix",
+        "published_prefix",
+        "aws_conn_id",
+    )
+    ui_color = "#f3e1e4"
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        streams: Sequence[str],
+        bucket: str = "datalake",
+        landing_prefix: str = "bronze/landing",
+        published_prefix: str = "bronze",
+        aws_conn_id: str = "minio_default",
+        lakehouse_conn_id: str = "lakehouse_db",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.streams = streams
+        self.bucket = bucket
+        self.landing_prefix = landing_prefix
+        self.published_prefix = published_prefix
+        self.aws_conn_id = aws_conn_id
+        self.lakehouse_conn_id = lakehouse_conn_id
+
+    def execute(self, context: Any) -> dict[str, int]:
+        """Join what is small, stream after stream."""
+        from lakehouse.minio.hook import ObjectStoreHook
+        from lakehouse.minio.landing_compaction import LandingCompactor
+
+        store, done = ObjectStoreHook(self.aws_conn_id), []
+        for stream in self.streams:
+            compactor = LandingCompactor(
+                store,
+                bucket=self.bucket,
+                landing=f"{self.landing_prefix}/source={self.source}",
+                published=f"{self.published_prefix}/{self.source}",
+                stream=stream,
+                conn_id=self.lakehouse_conn_id,
+                holder=holder_of(context),
+            )
+            try:
+                done += compactor.compact_stream()
+            except LeaseHeld as other:
+                self.log.info("%s is being published by %s: left to the next run", stream, other.holder)
+        return {name: sum(getattr(one, name) for one in done) for name in ("before", "after", "rows")}
 
 
 def _sentence(item: "Published") -> str:

@@ -50,9 +50,14 @@ def desired(objects: Sequence[LandingObject], schema: pa.Schema, rule: BatchDate
         whole = item.copyable and len(item.days) == 1 and _same_columns(item.schema, schema)
         for source_day, rows in item.days.items():
             day = batch if source_day == SNAPSHOT_DAY else source_day
-            name = f"date={day}/{_digest(item.key)}-{version}.parquet"
+            name = f"date={day}/{made_of(item.key)}-{version}.parquet"
             named[name] = Slice(item, day, source_day, rows, whole)
     return named
+
+
+def made_of(key: str) -> str:
+    """Return what the names of all objects begin with that are published from the landing object `key`, up to a `-`."""
+    return _digest(key)
 
 
 def empty_name(schema: pa.Schema, batch: str) -> str:
@@ -73,7 +78,7 @@ def superseded(
     Of a snapshot, everything else in the run's own partition goes.
     """
     keep = set(wanted)
-    sources = {_digest(item.key) for item in objects}
+    sources = {made_of(item.key) for item in objects}
     gone = []
     for name in present:
         folder, _, file = name.rpartition("/")

@@ -99,6 +99,11 @@ class Published:
     days: list[str]
 
 
+def lease_name(bucket: str, published: str, stream: str) -> str:
+    """Return the lease that whoever changes what a stream has landed or published holds."""
+    return f"publish/{bucket}/{published}/{stream}"
+
+
 class StreamPublisher:
     """Publishes the streams of one source, each all or nothing.
 
@@ -145,7 +150,7 @@ class StreamPublisher:
     @contextmanager
     def _lease(self, stream: Stream) -> Iterator[Lease]:
         """The stream's lease, however long its holder is at work: the batch waits for an ingest run, not the day."""
-        name = f"publish/{self._bucket}/{self._published}/{stream.name}"
+        name = lease_name(self._bucket, self._published, stream.name)
         with ExitStack() as held:
             while True:
                 try:

@@ -1,1 +1,1 @@
-"""Operators between Dremio and the object store. The only room that imports two services."""
+"""Operators between Dremio and the object store. With `streaming`, the only room that imports several services."""

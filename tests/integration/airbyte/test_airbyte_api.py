@@ -252,6 +252,27 @@ def test_state_is_one_row_a_connection(airbyte: Airbyte, destination: str, table
     assert [row[0]["streamState"] for row in rows] == [told["streamState"]]
 
 
+def test_old_jobs_and_their_logs_are_forgotten(airbyte: Airbyte, connection: str) -> None:
+    import psycopg
+
+    first = airbyte.start_sync(connection)
+    airbyte.wait(first)
+    with psycopg.connect(airbyte.database_url, autocommit=True) as db:
+        db.execute(
+            "INSERT INTO job (connection_id, config_type, status)"
+            " SELECT connection_id, config_type, 'succeeded' FROM job, generate_series(1, 1000) WHERE job_id = %s",
+            (first,),
+        )
+        newest = airbyte.start_sync(connection)
+        airbyte.wait(newest)
+        kept = db.execute(
+            "SELECT count(*), min(job_id), max(job_id) FROM job WHERE connection_id = %s", (connection,)
+        ).fetchone()
+        assert kept == (1000, first + 2, newest)
+        for left in ("attempt", "log_line"):
+            assert db.execute(f"SELECT count(*) FROM {left} WHERE job_id = %s", (first,)).fetchone() == (0,)
+
+
 def test_the_official_client_and_the_official_hook(airbyte: Airbyte, lake: Lake, table: Shop, tmp_path: Path) -> None:
     """The airbyte-api client and Airflow's provider, unchanged, in the environment that has them."""
     python = REPOSITORY / ".venv" / "bin" / "python"

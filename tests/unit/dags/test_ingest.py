@@ -70,7 +70,9 @@ def test_a_wrong_schedule_is_an_import_error_with_line_and_remedy(
     parsed: Callable[..., Any], schedule: str, problem: str
 ) -> None:
     (error,) = parsed(store_api=schedule).import_errors.values()
-    assert re.search(r"connections/store_api.yaml:\d+: schedule: write one of manual, 15m, 6h, daily, or a cron", error)
+    assert re.search(
+        r"connections/store_api.yaml:\d+: schedule: write one of manual, 15m, 6h, daily, continuous, or a cron", error
+    )
     assert re.search(problem, error), error
 
 

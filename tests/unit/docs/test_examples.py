@@ -17,6 +17,8 @@ FILES = sorted(EXAMPLES.glob("*.py"))
 PIPELINE_ONLY = {
     "AirbyteSyncOperator",
     "AirbyteApplyOperator",
+    "CompactLandingOperator",
+    "ContinuousSyncOperator",
     "DbtModelOperator",
     "DbtSourceFreshnessOperator",
     "DbtTestOperator",

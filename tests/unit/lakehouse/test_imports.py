@@ -19,6 +19,7 @@ MODULES = [
     "lakehouse.minio.report_operators",
     "lakehouse.minio.retention",
     "lakehouse.minio.sensors",
+    "lakehouse.streaming.operators",
     "lakehouse.transfers.dremio_to_minio",
     "lakehouse.transfers.minio_to_dremio",
 ]

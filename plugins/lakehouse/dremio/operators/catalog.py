@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseHook, BaseOperator
 
-from lakehouse.dremio.exceptions import DremioConflict, DremioError, DremioTimeout
+from lakehouse.dremio.exceptions import DremioError, DremioTimeout
 from lakehouse.dremio.operators.sql import WAIT_IN_WORKER
 from lakehouse.ops.records import record
 
@@ -160,26 +160,14 @@ class DremioPromoteOperator(BaseOperator):
         if entity.get("entityType") == "folder":
             if not entity.get("children", True):
                 return "absent"
-            return self._promote(entity, path)
+            self.hook.promote_folder(entity, path)
+            return "promoted"
         if entity.get("type") != "PHYSICAL_DATASET":
             found = entity.get("type") or entity.get("entityType")
             raise DremioError(f"{table} is a {found} in Dremio, where a table or a folder of files is expected")
         sql = f"ALTER TABLE {quoted(path)} REFRESH METADATA"
         self._running[table] = self.hook.submit_sql(sql, idempotent=True)
         return "refreshed"
-
-    def _promote(self, entity: dict[str, Any], path: list[str]) -> str:
-        dataset = {
-            "entityType": "dataset",
-            "type": "PHYSICAL_DATASET",
-            "path": path,
-            "format": {"type": "Parquet"},
-        }
-        try:
-            self.hook.promote(str(entity["id"]), dataset)
-        except DremioConflict:
-            self.log.info("%s was promoted meanwhile", ".".join(path))
-        return "promoted"
 
     def _wait(self, context: "Context", result: dict[str, Any], deadline: float) -> dict[str, Any]:
         patience = time.monotonic() + WAIT_IN_WORKER

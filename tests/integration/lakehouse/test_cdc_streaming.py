@@ -1,0 +1,193 @@
+"""A continuous sync that is killed at any instant: Dremio shows the source's rows, the batch finds each one once."""
+
+import asyncio
+import io
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import psycopg2
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk import BaseHook
+
+from lakehouse.airbyte.apply import apply
+from lakehouse.airbyte.declared import load_declarations
+from lakehouse.airbyte.hook import AirbyteHook
+from lakehouse.dremio.hook import DremioHook
+from lakehouse.dremio.operators.catalog import DremioPromoteOperator
+from lakehouse.minio.hook import ObjectStoreHook
+from lakehouse.minio.operators import CompactLandingOperator, PublishOperator
+from lakehouse.streaming import trigger
+from tests.integration.lakehouse.test_ingest import AIRBYTE, BUCKET, lake  # noqa: F401 - a fixture
+
+KILLS = 6
+CONNECTION = """
+name: {name}
+source:
+  type: postgres
+  connection: shop_db
+  from_connection: {{host: host, port: port, database: schema, username: login, password: password}}
+  configuration:
+    schemas: [public]
+    replication_method: {{method: CDC, plugin: pgoutput, replication_slot: {name}, publication: {name}}}
+destination: {name}
+schedule: continuous
+namespace_format: source={name}
+streams:
+  - {{name: {name}, sync_mode: incremental_deduped_history, cursor_field: _ab_cdc_lsn, primary_key: [id],
+     batch_date: _ab_cdc_updated_at}}
+"""
+NEWEST = """
+SELECT id, v FROM (
+  SELECT id, v, _ab_cdc_deleted_at, ROW_NUMBER() OVER (PARTITION BY id ORDER BY _ab_cdc_lsn DESC) AS place FROM {table}
+) WHERE place = 1 AND _ab_cdc_deleted_at IS NULL
+"""
+
+
+@pytest.fixture(scope="module")
+def name(reach: dict[str, str], own_database: str, stack_connections: None) -> Iterator[str]:
+    """A table of the shop with publication and slot, a workspace and a source of the lake; removed afterwards."""
+    name = f"it_{uuid.uuid4().hex[:8]}"
+    with closing(psycopg2.connect(reach["SHOP_DB_URL"])) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"CREATE TABLE {name} (id bigint PRIMARY KEY, v bigint)")
+        cursor.execute(f"CREATE PUBLICATION {name} FOR TABLE {name}")
+        cursor.execute(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
+        cursor.execute(f"INSERT INTO {name} SELECT i, 0 FROM generate_series(1, 50) i")
+        yield name
+        cursor.execute(f"SELECT pg_drop_replication_slot('{name}')")
+        cursor.execute(f"DROP PUBLICATION {name}; DROP TABLE {name}")
+    dremio, store = DremioHook(), ObjectStoreHook("minio_default")
+    for table in (f"{BUCKET}.bronze.{name}.{name}", f"{BUCKET}.bronze.live.{name}.{name}"):
+        entity = dremio.find_entity(table.split("."))
+        if entity is not None and entity.get("type") == "PHYSICAL_DATASET":
+            dremio.delete_entity(entity["id"], entity.get("tag"))
+    for folder in (f"bronze/{name}/", f"bronze/live/{name}/", f"bronze/landing/source={name}/"):
+        store.remove(BUCKET, [item.key for item in store.objects(BUCKET, folder)])
+    with AirbyteHook() as airbyte:
+        client, workspace = airbyte.get_conn(), airbyte.workspace_id(name)
+        for kind in ("connections", "sources", "destinations"):
+            for entry in client.all(f"/{kind}", {"workspaceIds": workspace}):
+                client.call("DELETE", f"/{kind}/{entry[f'{kind[:-1]}Id']}")
+
+
+@pytest.fixture(scope="module")
+def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("include")
+    (folder / "pipelines" / "connections").mkdir(parents=True)
+    (folder / "pipelines" / "airbyte.yaml").write_text(AIRBYTE.format(name=name))
+    (folder / "pipelines" / "connections" / f"{name}.yaml").write_text(CONNECTION.format(name=name))
+    with AirbyteHook() as airbyte:
+        apply(airbyte.get_conn(), load_declarations(folder / "pipelines"), BaseHook.get_connection)
+    return folder
+
+
+def settings(name: str) -> dict[str, object]:
+    return {
+        "connection": name, "streams": [name], "bucket": BUCKET, "landing_prefix": "bronze/landing",
+        "live_prefix": "bronze/live", "airbyte_conn_id": "airbyte_default", "aws_conn_id": "minio_default",
+        "dremio_conn_id": "dremio_default",
+    }  # fmt: skip
+
+
+def go_round(name: str, end_at: float) -> dict[str, object]:
+    """What the triggerer does with the DAG's trigger; quicker."""
+    trigger.PAUSE = trigger.LONGEST_PAUSE = 0.2
+
+    async def first_event() -> dict[str, object]:
+        fired = await anext(aiter(trigger.ContinuousSyncTrigger(settings=settings(name), end_at=end_at).run()))
+        return dict(fired.payload)
+
+    return asyncio.run(first_event())
+
+
+def change(url: str, name: str, over: threading.Event) -> None:
+    """New rows, changed ones and deletions, transaction after transaction."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        number = 100
+        while not over.is_set():
+            number += 1
+            cursor.execute(f"INSERT INTO {name} VALUES (%s, %s)", (number, number))
+            cursor.execute(f"UPDATE {name} SET v = %s WHERE id %% 7 = %s", (number, number % 7))
+            cursor.execute(f"DELETE FROM {name} WHERE id = %s", (random.randint(1, number),))
+            connection.commit()
+            time.sleep(0.02)
+
+
+def context(task_id: str) -> dict[str, object]:
+    ti = SimpleNamespace(dag_id="it", run_id="r", task_id=task_id, map_index=-1, try_number=1)
+    return {"ti": ti}
+
+
+def test_killed_again_and_again_nothing_lacks_and_the_batch_publishes_each_row_once(
+    reach: dict[str, str],
+    name: str,
+    include: Path,
+    lake: DremioHook,  # noqa: F811
+) -> None:
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["lakehouse.streaming.continuous", "lakehouse.streaming.trigger", __name__])
+    over = threading.Event()
+    writer = threading.Thread(target=change, args=(reach["SHOP_DB_URL"], name, over))
+    compact = CompactLandingOperator(task_id="compact", source=name, streams=[name])
+    joined = 0
+    writer.start()
+    try:
+        for _ in range(KILLS):
+            child = processes.Process(target=go_round, args=(name, time.time() + 3600))
+            child.start()
+            time.sleep(random.uniform(0.5, 2.0))
+            os.kill(child.pid or 0, signal.SIGKILL)
+            child.join()
+            joined += compact.execute(context("compact"))["before"]
+    finally:
+        over.set()
+        writer.join()
+    assert joined > 0
+    assert go_round(name, end_at=0)["outcome"] == "ended"  # it may have found a sync that the last child had started
+    assert go_round(name, end_at=0)["outcome"] == "ended"
+
+    live = f"{BUCKET}.bronze.live.{name}.{name}"
+    with closing(psycopg2.connect(reach["SHOP_DB_URL"])) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT id, v FROM {name}")
+        source = dict(cursor.fetchall())
+    assert newest(lake, live) == source
+
+    streams = [{"name": name, "batch_date": "_ab_cdc_updated_at"}]
+    PublishOperator(task_id="p", source=name, streams=streams, batch="2026-01-01").execute(context("p"))
+    bronze = f"{BUCKET}.bronze.{name}.{name}"
+    DremioPromoteOperator(task_id="d", tables=[bronze]).execute(context("d"))
+    assert newest(lake, bronze) == source
+    published = rows(f"bronze/{name}/{name}/")
+    landed = rows(f"bronze/landing/source={name}/{name}/")
+    assert sorted(published) == sorted(landed)
+    assert len(published) == len(set(published)), "joining has neither lost nor doubled a row"
+    assert set(rows(f"bronze/live/{name}/{name}/")) == set(landed)
+    before = len(published)
+    compact.execute(context("compact"))
+    PublishOperator(task_id="p", source=name, streams=streams, batch="2026-01-01").execute(context("p"))
+    assert len(rows(f"bronze/{name}/{name}/")) == before, "what is published is not joined any more"
+
+
+def newest(dremio: DremioHook, table: str) -> dict[int, int]:
+    return {int(row["id"]): int(row["v"]) for row in dremio.query(NEWEST.format(table=table))}
+
+
+def rows(prefix: str) -> list[str]:
+    """Airbyte's ids of all rows below a prefix."""
+    store, found = ObjectStoreHook("minio_default"), []
+    client = store.get_conn()
+    for item in store.objects(BUCKET, prefix):
+        if item.key.endswith(".parquet"):
+            body = client.get_object(Bucket=BUCKET, Key=item.key)["Body"].read()
+            found += pq.read_table(io.BytesIO(body), columns=["_airbyte_raw_id"])["_airbyte_raw_id"].to_pylist()
+    return found
