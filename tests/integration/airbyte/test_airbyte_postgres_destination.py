@@ -7,14 +7,23 @@ import secrets
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
+import pyarrow as pa
 import pytest
 
+from embedded.airbyte.catalog import ConfiguredStream
+from embedded.airbyte.destinations import Destination, Target, open_destination
+from embedded.airbyte.failures import SyncFailure
+from embedded.airbyte.worker.ledger import AttemptOver
+from embedded.airbyte.worker.parquet import with_airbyte_columns
 from tests.integration.airbyte.servers import Airbyte, Shop
 from tests.integration.airbyte.test_airbyte_cdc import cdc, dedup  # noqa: F401
 
@@ -34,8 +43,8 @@ class Warehouse:
         self.url = url
         self.db = psycopg.connect(url, autocommit=True)
 
-    def destination(self, airbyte: Airbyte, **changes: Any) -> str:
-        configuration = {
+    def configuration(self) -> dict[str, Any]:
+        return {
             "destinationType": "postgres",
             "host": "127.0.0.1",
             "port": self.db.info.port,
@@ -43,7 +52,10 @@ class Warehouse:
             "schema": "warehouse",
             "username": "postgres",
         }
-        body = {"name": "warehouse", "workspaceId": airbyte.workspace(), "configuration": configuration | changes}
+
+    def destination(self, airbyte: Airbyte, **changes: Any) -> str:
+        configuration = self.configuration() | changes
+        body = {"name": "warehouse", "workspaceId": airbyte.workspace(), "configuration": configuration}
         return str(airbyte.call("POST", "/destinations", json=body)["destinationId"])
 
     def connect(self, airbyte: Airbyte, shop: Shop, *streams: dict[str, Any], **changes: Any) -> str:
@@ -177,6 +189,37 @@ def test_killed_between_the_two_commits_nothing_comes_twice(airbyte: Airbyte, sh
     airbyte.wait(airbyte.start_sync(connection, "clear"))
     assert warehouse.rows("SELECT count(*) FROM warehouse.orders") == [(0,)]
     assert airbyte.sync(connection) == 10
+
+
+def test_an_attempt_that_was_given_up_and_lives_on_changes_nothing_more(warehouse: Warehouse) -> None:
+    connection = uuid.uuid4()
+    ledger = Mock(job_id=1, attempt=0)
+    target = Target(ConfiguredStream("orders", "incremental_append"), "", "orders", generation=0, commits=0)
+    whole = Target(ConfiguredStream("whole", "full_refresh_overwrite"), "", "whole", generation=1, commits=0)
+    row = with_airbyte_columns(pa.table({"n": [1]}), extracted_at_ms=0, generation=0, job_id=1, changes=None)
+
+    def begun(started_ms: int) -> Destination:
+        made = open_destination("postgres", warehouse.configuration(), ledger, connection, started_ms, Path())
+        for each in (target, whole):
+            made.begin(each)
+            made.write(each.name, row, 0)
+        return made
+
+    orphan = begun(1)
+    successor = begun(2)
+    with pytest.raises(AttemptOver):
+        orphan.commit(["orders"], "orders", None, {"n": 1})
+    with pytest.raises((AttemptOver, SyncFailure)):
+        orphan.finish("whole")
+    with pytest.raises(SyncFailure, match="airbyte_tmp_"):
+        orphan.write("whole", row, 0)
+    successor.commit(["orders"], "orders", None, {"n": 1})
+    successor.finish("whole")
+    assert successor.stored_states() == {"orders": (None, {"n": 1})}
+    for table in ("orders", "whole"):
+        assert warehouse.rows(f"SELECT count(*) FROM warehouse.{table}") == [(1,)]
+    orphan.close()
+    successor.close()
 
 
 def test_late_versions_null_keys_and_new_columns(airbyte: Airbyte, shop: Shop, warehouse: Warehouse) -> None:
