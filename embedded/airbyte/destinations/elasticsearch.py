@@ -10,6 +10,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +31,7 @@ BULK_ROWS, BULK_BYTES = 1_000, 5 * 1024 * 1024
 PAGE_ROWS = 5_000
 LONGEST_ID = 512
 BUSY_TRIES = 6
+SEARCH_SECONDS = 1
 DELETED_AT = "_ab_cdc_deleted_at"
 TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}  # as Elasticsearch makes it
 
@@ -89,6 +91,7 @@ class ElasticsearchDestination:
         self._started_ms = started_ms
         self._upsert = bool(configuration.get("upsert", True))
         self._indices: dict[str, _Index] = {}
+        self._replaced: list[str] = []
         self._endpoint = configuration["endpoint"].rstrip("/")
         method = configuration.get("authenticationMethod") or {}
         headers = {}
@@ -105,6 +108,12 @@ class ElasticsearchDestination:
         )
 
     def close(self) -> None:
+        """Remove what was replaced, when searches that were under way have ended."""
+        if self._replaced:
+            time.sleep(SEARCH_SECONDS)
+        for name in self._replaced:
+            with suppress(SyncFailure):  # what is left, the next overwrite removes
+                self._call("DELETE", f"/{name}", missing={})
         self._http.close()
 
     def stored_states(self) -> dict[str, tuple[Any, Any]]:
@@ -156,7 +165,7 @@ class ElasticsearchDestination:
         return pa.table({name: [row.get(name) for row in rows] for name in columns})
 
     def finish(self, stream: str) -> None:
-        """Give the new index the stream's name, and remove the old one in the same step."""
+        """Give the new index the stream's name, in one step; an index that bears the name itself goes in that step."""
         index = self._indices[stream]
         if not index.staged:
             return
@@ -164,9 +173,14 @@ class ElasticsearchDestination:
         self._map(index, {name: _field(column_type(of)[0], name in index.json) for name, of in columns.items()})
         self._told(index)
         older = [name for name in self._concrete(index.name) if name != index.staged]
-        actions: list[dict[str, Any]] = [{"remove_index": {"index": name}} for name in older]
+        actions: list[dict[str, Any]] = [
+            {"remove_index": {"index": name}} if name == index.name
+            else {"remove": {"index": name, "alias": index.name}}
+            for name in older
+        ]  # fmt: skip
         actions.append({"add": {"index": index.staged, "alias": index.name}})
         self._call("POST", "/_aliases", json={"actions": actions})
+        self._replaced += [name for name in older if name != index.name]
 
     def clear(self, target: Target) -> None:
         self.begin(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,11 @@ def test_overwrite_shows_readers_the_old_documents_or_the_new_ones(
             found = elasticsearch.call("POST", f"/{prefix}orders/_search", json=body)
             seen.add((found["hits"]["total"]["value"], int(found["aggregations"]["sum"]["value"])))
 
-    reading = threading.Thread(target=look)
-    reading.start()
+    reading = ThreadPoolExecutor(1).submit(look)
     shop.db.execute("UPDATE orders SET version = 1; DELETE FROM orders WHERE order_id > 3000")
     airbyte.kill_in_syncs(connection, 1, at_once=False)
     over.set()
-    reading.join()
+    reading.result()  # no read has failed
     assert seen <= {(4000, 0), (3000, 3000)}, seen
     assert len(elasticsearch.documents(f"{prefix}orders")) == 3000
     assert len(elasticsearch.call("GET", f"/{prefix}orders*")) == 1

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -126,12 +127,11 @@ def test_overwrite_shows_readers_the_old_rows_or_the_new_ones(
                 query = "SELECT count(*), min(version), max(version) FROM warehouse.orders"
                 seen.update(reader.execute(query).fetchall())
 
-    reading = threading.Thread(target=look)
-    reading.start()
+    reading = ThreadPoolExecutor(1).submit(look)
     shop.db.execute("UPDATE orders SET version = 1; DELETE FROM orders WHERE order_id > 30000")
     airbyte.kill_in_syncs(connection, 1, at_once=False)
     over.set()
-    reading.join()
+    reading.result()  # no read has failed
     assert seen <= {(40000, 0, 0), (30000, 1, 1)}, seen
     assert (30000, 1, 1) in set(warehouse.rows("SELECT count(*), min(version), max(version) FROM warehouse.orders"))
     assert warehouse.rows("SELECT DISTINCT _airbyte_generation_id FROM warehouse.orders") == [(2,)]
