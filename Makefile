@@ -81,4 +81,4 @@ lock: install ## compile the locks anew from the requirements files
 
 clean: down ## delete the installation's data and the environments
 	@[ ! -x .venv-embedded/bin/python ] || $(STACK) clean
-	rm -rf .venv .venv-embedded .venv-superset .venv-uv .minio .mongodb .jdbc
+	rm -rf .venv .venv-embedded .venv-superset .venv-uv .minio .mongodb .jdbc .elasticsearch

@@ -127,13 +127,16 @@ with DAG(
                 timeout=SYNC_LIMIT,
                 execution_timeout=SYNC_LIMIT + timedelta(minutes=5),
             )
+        chain(my_turn, sync)
+        if not streams:  # delivered elsewhere than to the lake
+            continue
         with publish:
             columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row
             by_day = PublishOperator(task_id=name, source=name, streams=streams, columns=columns)
         with catalog:
             tables = [f"datalake.bronze.{name}.{stream['name']}" for stream in streams]
             promoted = DremioPromoteOperator(task_id=name, tables=tables)
-        chain(my_turn, sync, by_day, promoted, views)
+        chain(sync, by_day, promoted, views)
 
     staging = layer("staging", doc_md="Views in the space `staging`: typed, the newest version of each row.")
     intermediate = layer("intermediate", doc_md="Joined and reshaped: `datalake.silver` and space `intermediate`.")

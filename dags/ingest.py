@@ -71,6 +71,8 @@ for tier in sorted({connection.tier for connection in connections if connection.
                     timeout=SYNC_LIMIT,
                     execution_timeout=SYNC_LIMIT + timedelta(minutes=5),
                 )
+            if not streams:  # delivered elsewhere than to the lake
+                continue
             with publish:
                 columns = sync.output["columns"]  # type: ignore[index]  # for streams that have never had a row
                 by_day = PublishOperator(

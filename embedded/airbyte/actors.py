@@ -6,8 +6,8 @@ from uuid import UUID
 from psycopg.types.json import Json, Jsonb
 from psycopg_pool import ConnectionPool
 
-from embedded.airbyte import destinations
 from embedded.airbyte.database import Db, Row
+from embedded.airbyte.destinations import DESTINATION_TYPES
 from embedded.airbyte.sources import SOURCE_TYPES
 
 MASK = "**********"
@@ -129,9 +129,8 @@ def secret_names(type_: str, manifest: dict[str, Any] | None) -> set[str]:
     if type_ == "declarative":
         spec = ((manifest or {}).get("spec") or {}).get("connection_specification") or {}
         return {name for name, schema in (spec.get("properties") or {}).items() if schema.get("airbyte_secret")}
-    if type_ in SOURCE_TYPES and type_ != destinations.DESTINATION_TYPE:
-        return set(SOURCE_TYPES[type_].secrets)
-    return {*SOURCE_TYPES["s3"].secrets, *destinations.SECRETS}
+    types = [kinds[type_] for kinds in (SOURCE_TYPES, DESTINATION_TYPES) if type_ in kinds]
+    return {secret for kind in types for secret in kind.secrets}
 
 
 def masked(configuration: Any, secrets: set[str]) -> Any:

@@ -105,6 +105,8 @@ CREATE TABLE IF NOT EXISTS stream_record (
     PRIMARY KEY (connection_id, stream)
 );
 ALTER TABLE stream_record ADD COLUMN IF NOT EXISTS delivered jsonb;
+-- how many states that cover rows of the stream were stored
+ALTER TABLE stream_record ADD COLUMN IF NOT EXISTS commits bigint NOT NULL DEFAULT 0;
 """
 
 

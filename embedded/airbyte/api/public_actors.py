@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from embedded.airbyte import destinations
 from embedded.airbyte.actors import unmasked
 from embedded.airbyte.api import shapes
 from embedded.airbyte.api.calls import Call, Endpoint, as_uuid, not_found, page, unprocessable
 from embedded.airbyte.database import Row
+from embedded.airbyte.destinations import DESTINATION_TYPES, validate
 from embedded.airbyte.service import Service
 from embedded.airbyte.sources import SOURCE_TYPES
 
@@ -110,7 +110,7 @@ class PublicActors:
         known = (
             {source.type: source.definition_id for source in SOURCE_TYPES.values() if source.type != "declarative"}
             if kind == "source"
-            else {destinations.DESTINATION_TYPE: destinations.DEFINITION_ID}
+            else {kind.type: kind.definition_id for kind in DESTINATION_TYPES.values()}
         )
         if given_id is None and given_type in known:
             return given_type, UUID(known[given_type]), None
@@ -132,7 +132,7 @@ class PublicActors:
     def _validate(self, kind: str, type_: str, configuration: dict[str, Any], manifest: dict[str, Any] | None) -> None:
         if kind == "destination":
             try:
-                destinations.validate(configuration)
+                validate(type_, configuration)
             except ValueError as error:
                 raise unprocessable(str(error)) from error
             return

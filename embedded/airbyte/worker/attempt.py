@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 
 from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
+from embedded.airbyte.destinations import open_destination
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.sources import open_source
 from embedded.airbyte.worker.delivery import Delivery
-from embedded.airbyte.worker.destination import S3Destination
 from embedded.airbyte.worker.ledger import AttemptOver, Ledger
 
 log = logging.getLogger("embedded.airbyte.worker")
@@ -79,13 +79,24 @@ def as_failure(error: Exception) -> SyncFailure:
 
 def _work(ledger: Ledger, folder: Path) -> None:
     job = ledger.job()
-    destination = S3Destination(job["destination_configuration"])
-    delivery = Delivery(ledger, destination, job, folder, time.time_ns() // 1_000_000)
-    streams = [ConfiguredStream(**stream) for stream in job["streams"]]
-    if job["config_type"] == "sync":
-        _sync(ledger, job, streams, delivery)
-    else:
-        _clear(ledger, job, streams, delivery)
+    started_ms = time.time_ns() // 1_000_000
+    destination = open_destination(
+        job["destination_type"],
+        job["destination_configuration"],
+        ledger,
+        job["connection_id"],
+        started_ms,
+        folder,
+    )
+    try:
+        delivery = Delivery(ledger, destination, job, started_ms)
+        streams = [ConfiguredStream(**stream) for stream in job["streams"]]
+        if job["config_type"] == "sync":
+            _sync(ledger, job, streams, delivery)
+        else:
+            _clear(ledger, job, streams, delivery)
+    finally:
+        destination.close()
 
 
 def _sync(ledger: Ledger, job: dict[str, Any], streams: list[ConfiguredStream], delivery: Delivery) -> None:
@@ -93,10 +104,8 @@ def _sync(ledger: Ledger, job: dict[str, Any], streams: list[ConfiguredStream], 
     ledger.log("INFO", f"Sync of connection {job['name']} from source {job['source_name']}: {names}.")
     source = open_source(job["source_type"], job["source_configuration"], job["manifest"], job["lakehouse"])
     streams = _with_live_columns(streams, source.discover(), job, ledger)
-    source.read(streams, ledger.states(job["connection_id"]), delivery)
-    for stream in streams:
-        if stream.overwrites:
-            delivery.remove_older(stream.name)
+    source.read(streams, delivery.states(), delivery)
+    delivery.finish()
     now = [stream.as_json() for stream in streams]
     if now != job["streams"]:
         ledger.save_streams(job["connection_id"], job["streams"], now)

@@ -1,51 +1,32 @@
-"""From rows to durable files to committed state, per stream.
+"""From rows to what the destination keeps to committed state, per stream.
 
-The order is the promise: rows go to local Parquet files, the files to the bucket, and only then is the state that
-covers them stored. A kill between any two of these steps makes the next attempt read rows again, never skip them.
+The order is the promise: the destination has the rows for good, and only then is the state that covers them stored. A
+kill between the two makes the next attempt read rows again, never skip them. A destination that stores the state
+together with the rows (`Destination.stored_states`) makes even that unnecessary.
 """
 
-import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embedded.airbyte.catalog import ConfiguredStream
+from embedded.airbyte.destinations import Destination, Target
+from embedded.airbyte.destinations.s3 import S3Destination
 from embedded.airbyte.failures import SyncFailure
-from embedded.airbyte.worker.destination import S3Destination
 from embedded.airbyte.worker.ledger import Ledger
-from embedded.airbyte.worker.parquet import ParquetFile, safe_name, with_airbyte_columns
-
-
-class _StreamFiles:
-    """What one attempt has written of one stream."""
-
-    def __init__(self, namespace: str, generation: int) -> None:
-        self.namespace = namespace
-        self.generation = generation
-        self.open: ParquetFile | None = None
-        self.part = 0
-        self.keys: list[str] = []
-        self.columns: dict[str, str] = {}
+from embedded.airbyte.worker.parquet import with_airbyte_columns
 
 
 class Delivery:
     """Takes a source's rows to the destination. One per attempt.
 
-    :param started_ms: epoch milliseconds of the attempt's start; part of every file name, and extraction time.
-    :param scratch: an empty local folder for files on their way.
+    :param started_ms: epoch milliseconds of the attempt's start: the time of extraction of all its rows.
     """
 
     def __init__(
-        self,
-        ledger: Ledger,
-        destination: S3Destination,
-        connection: Mapping[str, Any],
-        scratch: Path,
-        started_ms: int,
+        self, ledger: Ledger, destination: Destination, connection: Mapping[str, Any], started_ms: int
     ) -> None:
         self.ledger = ledger
         self.started_ms = started_ms
@@ -56,41 +37,64 @@ class Delivery:
         lakehouse = connection["lakehouse"]
         self.buffer_bytes = int(lakehouse.get("buffer_size_mb", 256)) * 1024 * 1024
         self._raw_path: str | None = lakehouse.get("raw_path")
-        self._scratch = scratch
-        self._streams: dict[str, _StreamFiles] = {}
+        self._raw_bucket = destination.bucket if isinstance(destination, S3Destination) else None
+        if self._raw_path and self._raw_bucket is None:
+            raise SyncFailure(
+                f"Connection {connection['name']}: lakehouse.raw_path needs a destination of type s3, which keeps what "
+                "came as it came; leave it out.",
+                origin="destination",
+                kind="config_error",
+            )
+        self._generations: dict[str, int] = {}
+        self._streams: dict[str, ConfiguredStream] = {}
+        self._columns: dict[str, dict[str, str]] = {}
+        self._states: dict[str, Any] = {}
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The state of each stream, by its name, that covers what the destination has.
+
+        A kill between the two commits leaves the destination one state ahead: that one is stored first.
+        """
+        stored = self.ledger.states(self._connection_id)
+        for key, (before, state) in self._destination.stored_states().items():
+            ours = stored.get(key) if key else self.ledger.global_state(self._connection_id)
+            if state == ours or before != ours:
+                continue
+            if key:
+                self.ledger.commit(self._connection_id, key, state, [])
+            else:
+                self.ledger.commit_global(self._connection_id, state, [])
+            self.ledger.log("INFO", f"{key or 'All streams'}: the destination has rows of a state that was not stored.")
+        return self.ledger.states(self._connection_id)
 
     def begin(self, stream: ConfiguredStream) -> None:
         """Declare a stream before its first rows."""
-        generation = self.ledger.generation(self._connection_id, stream)
-        self._streams[stream.name] = _StreamFiles(namespace(self._connection, stream), generation)
+        self._streams[stream.name] = stream
+        self._columns[stream.name] = {}
+        self._states[stream.name] = self.ledger.states(self._connection_id).get(stream.name)
+        self._generations[stream.name] = self.ledger.generation(self._connection_id, stream)
+        self._destination.begin(self._target(stream))
 
     def write(self, stream: str, data: pa.Table, changes: pa.Array | None = None) -> None:
-        """Take rows. A table with other columns than the one before begins a new file.
+        """Take rows; their columns may be others than those of the rows before.
 
         :param changes: per row, what was changed in its values on the way (see `parquet.META_CHANGE`).
         """
-        files = self._streams[stream]
-        data = data.rename_columns(_safe_names(stream, data.column_names))
+        data = data.rename_columns(self._destination.column_names(stream, data.column_names))
         self.ledger.emitted(stream, data.num_rows, data.nbytes)
         rows = with_airbyte_columns(
             data,
             extracted_at_ms=self.started_ms,
-            generation=files.generation,
+            generation=self._generations[stream],
             job_id=self.ledger.job_id,
             changes=changes,
         )
-        if files.open is not None and not files.open.schema.equals(rows.schema):
-            self._flush(stream)
-        if files.open is None:
-            files.open = self._new_file(stream, files, rows.schema)
-            files.columns.update({field.name: str(field.type) for field in data.schema})
-        files.open.write(rows, self.buffer_bytes)
-        if files.open.full:
-            self._flush(stream)
+        self._columns[stream].update({field.name: str(field.type) for field in data.schema})
+        self._destination.write(stream, rows, self.buffer_bytes)
 
     def write_empty(self, stream: str, schema: pa.Schema) -> None:
-        """Make sure that the stream's folder has a file, with no row, that shows its columns."""
-        if not self._destination.keys(self._folder(stream)):
+        """Make sure that something in the destination, with no row, shows the stream's columns."""
+        if self._destination.is_new(stream):
             self.write(stream, schema.empty_table())
 
     @property
@@ -108,8 +112,8 @@ class Delivery:
 
     def raw(self, path: str, body: bytes) -> None:
         """Keep something of the source as it came, where the connection asks for that."""
-        if self._raw_path:
-            self._destination.put(self._raw_key(path), body)
+        if self._raw_bucket and self._raw_path:
+            self._raw_bucket.put(self._raw_key(path), body)
 
     @property
     def keeps_raw(self) -> bool:
@@ -122,11 +126,11 @@ class Delivery:
         The first version stays at `path` for good; another is kept at `later`, which tells the versions apart.
         Keeping a version again changes nothing.
         """
-        if not self._raw_path:
+        if not self._raw_bucket or not self._raw_path:
             return
-        same = self._destination.holds(self._raw_key(path), local)
+        same = self._raw_bucket.holds(self._raw_key(path), local)
         if not same:
-            self._destination.upload(local, self._raw_key(path if same is None else later))
+            self._raw_bucket.upload(local, self._raw_key(path if same is None else later))
 
     def _raw_key(self, path: str) -> str:
         assert self._raw_path is not None
@@ -138,12 +142,12 @@ class Delivery:
         :param beside: a stream that has no state of its own; the state covers its rows too.
         """
         covered = [stream] if beside is None else [stream, beside]
-        for name in covered:
-            self._flush(name)
-        if not self._streams[stream].keys:
+        self._destination.commit(covered, stream, self._states[stream], state)
+        if not self._columns[stream]:
             self.ledger.log("INFO", f"Stream {stream}: no new rows.")
         self._log_column_changes(stream)
         self.ledger.commit(self._connection_id, stream, state, covered)
+        self._states[stream] = state
 
     def global_state(self) -> dict[str, Any] | None:
         """The committed state of a connection whose streams have one together (CDC)."""
@@ -151,62 +155,37 @@ class Delivery:
 
     def commit_global(self, state: dict[str, Any]) -> None:
         """Make all rows of all streams durable, then store the one state that covers them."""
+        self._destination.commit(list(self._streams), "", self.global_state(), state)
         for stream in self._streams:
-            self._flush(stream)
             self._log_column_changes(stream)
         self.ledger.commit_global(self._connection_id, state, list(self._streams))
 
     def landed(self, stream: str, columns: list[str]) -> pa.Table:
         """These columns of all that was delivered of the stream, by this attempt and before; null where one is not."""
-        self._flush(stream)
-        keys = [key for key in self._destination.keys(self._folder(stream)) if key.endswith(".parquet")]
-        names = {safe_name(name): name for name in columns}
-        tables = []
-        for key in keys:
-            file = pq.ParquetFile(io.BytesIO(self._destination.get(key) or b""))
-            found = [name for name in names if name in file.schema_arrow.names]
-            tables.append(file.read(columns=found).rename_columns([names[name] for name in found]))
-        if not tables:
-            return pa.table({name: pa.nulls(0) for name in columns})
-        return pa.concat_tables(tables, promote_options="permissive")
+        return self._destination.landed(stream, columns)
 
-    def remove_older(self, stream: str) -> None:
-        """Remove what the stream's folder holds of older generations and of failed attempts (overwrite)."""
-        mine = set(self._streams[stream].keys)
-        older = [key for key in self._destination.keys(self._folder(stream)) if key not in mine]
-        self._destination.delete(older)
-        if older:
-            self.ledger.log("INFO", f"Stream {stream}: removed {len(older)} files of older generations.")
+    def finish(self) -> None:
+        """All streams were read to their ends: readers see full refreshes from now on."""
+        for stream in self._streams.values():
+            if not stream.incremental:
+                self._destination.finish(stream.name)
 
     def remove_all(self, stream: ConfiguredStream) -> None:
         """Remove all that was ever delivered of the stream (a clear)."""
-        self._streams[stream.name] = _StreamFiles(namespace(self._connection, stream), 0)
-        self.remove_older(stream.name)
+        self._generations[stream.name] = 0
+        self._destination.clear(self._target(stream))
 
-    def _folder(self, stream: str) -> str:
-        return self._destination.folder(self._streams[stream].namespace, self._prefix + stream)
-
-    def _new_file(self, stream: str, files: _StreamFiles, schema: pa.Schema) -> ParquetFile:
-        path = self._scratch / f"{re.sub(r'[^A-Za-z0-9_]', '_', stream)}_{files.part}.parquet"
-        to = self._destination
-        return ParquetFile(path, schema, to.codec, to.page_bytes, to.dictionary)
-
-    def _flush(self, stream: str) -> None:
-        """Upload what is still local."""
-        files = self._streams[stream]
-        if files.open is None:
-            return
-        files.open.close()
-        key = self._destination.key(files.namespace, self._prefix + stream, self.started_ms, files.part)
-        self._destination.upload(files.open.path, key, files.generation)
-        self.ledger.log("INFO", f"Stream {stream}: {files.open.rows} rows to {key}.")
-        files.open.path.unlink()
-        files.keys.append(key)
-        files.open, files.part = None, files.part + 1
-        self.ledger.report()
+    def _target(self, stream: ConfiguredStream) -> Target:
+        return Target(
+            stream=stream,
+            namespace=namespace(self._connection, stream),
+            name=self._prefix + stream.name,
+            generation=self._generations[stream.name],
+            commits=self.ledger.commits(self._connection_id, stream.name),
+        )
 
     def _log_column_changes(self, stream: str) -> None:
-        now = self._streams[stream].columns
+        now = self._columns[stream]
         if not now:
             return
         before = self.ledger.record_columns(self._connection_id, stream, now)
@@ -235,15 +214,3 @@ def namespace(connection: Mapping[str, Any], stream: ConfiguredStream) -> str:
     if connection["namespace_definition"] == "custom_format":
         return (connection["namespace_format"] or "").replace("${SOURCE_NAMESPACE}", stream.namespace or "")
     return ""
-
-
-def _safe_names(stream: str, names: list[str]) -> list[str]:
-    safe = [safe_name(name) for name in names]
-    if len(set(safe)) != len(safe):
-        twins = sorted(name for name, short in zip(names, safe, strict=True) if safe.count(short) > 1)
-        raise SyncFailure(
-            f"Stream {stream}: the columns {', '.join(twins)} have the same name in Parquet; rename or deselect one.",
-            origin="destination",
-            kind="config_error",
-        )
-    return safe

@@ -49,7 +49,8 @@ class Ledger:
         row = self._db.execute(
             """
             SELECT j.config_type, c.*, s.type AS source_type, s.configuration AS source_configuration,
-                   s.name AS source_name, d.configuration AS destination_configuration, m.manifest
+                   s.name AS source_name, d.type AS destination_type,
+                   d.configuration AS destination_configuration, m.manifest
             FROM job j
             JOIN connection c USING (connection_id)
             JOIN actor s ON s.actor_id = c.source_id
@@ -100,6 +101,13 @@ class Ledger:
             ).fetchone()
         assert row is not None  # an upsert with RETURNING always gives its row
         return int(row["generation"])
+
+    def commits(self, connection_id: Any, stream: str) -> int:
+        """How many states that cover rows of the stream were stored, in all syncs."""
+        row = self._db.execute(
+            "SELECT commits FROM stream_record WHERE connection_id = %s AND stream = %s", (connection_id, stream)
+        ).fetchone()
+        return int(row["commits"]) if row else 0
 
     def record_columns(self, connection_id: Any, stream: str, columns: dict[str, str]) -> dict[str, str]:
         """Keep the columns (name -> type) that this sync writes; returns those of the sync before (or {})."""
@@ -156,6 +164,7 @@ class Ledger:
         self._counters(stream)["stateMessagesEmitted"] += 1
         with self._running():
             self._put_state(connection_id, stream, state)
+            self._count_commit(connection_id, covered)
             self._save_stats()
 
     def commit_global(self, connection_id: Any, state: dict[str, Any], covered: list[str]) -> None:
@@ -170,6 +179,7 @@ class Ledger:
                 """,
                 (connection_id, Jsonb({"stateType": "global", "globalState": state})),
             )
+            self._count_commit(connection_id, covered)
             self._save_stats()
 
     def clear_states(self, connection_id: Any) -> None:
@@ -217,6 +227,12 @@ class Ledger:
                    WHERE job_id = %s AND number = %s""",
                 (Jsonb([failure.as_reason(timestamp_ms)]), self.job_id, self.attempt),
             )
+
+    def _count_commit(self, connection_id: Any, covered: list[str]) -> None:
+        self._db.execute(
+            "UPDATE stream_record SET commits = commits + 1 WHERE connection_id = %s AND stream = ANY (%s)",
+            (connection_id, covered),
+        )
 
     def _count_committed(self, covered: list[str]) -> None:
         for name in covered:

@@ -20,6 +20,7 @@ SyncMode = Literal[
 ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
 MANUAL = "manual"
 CONTINUOUS = "continuous"
+LAKE = "s3"  # the type of the destination whose rows are published to bronze
 TIERS = {"15m": "*/15 * * * *", "6h": "0 */6 * * *", "daily": "0 0 * * *"}  # name -> cron, in UTC
 SCHEDULES = (MANUAL, *TIERS, CONTINUOUS)  # and any cron
 
@@ -102,7 +103,8 @@ class Source(Configured):
 class Stream(Declared):
     """A stream of a connection.
 
-    :ivar batch_date: the column, `file_name` or `snapshot` that tells a row's day.
+    :ivar batch_date: the column, `file_name` or `snapshot` that tells a row's day; none where the destination is not
+        the lake, for what is delivered elsewhere is not published.
     :ivar dropped_columns: columns that the source had and is to lack from now on: newer rows have null there, and
         rows whose value Airbyte could not deliver. Publishing fails at any other column that is gone or altered.
     """
@@ -111,7 +113,7 @@ class Stream(Declared):
     sync_mode: SyncMode
     cursor_field: str | None = None
     primary_key: list[str] = Field(default_factory=list)
-    batch_date: str
+    batch_date: str | None = None
     dropped_columns: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -217,6 +219,7 @@ class Connection(Declared):
                 | ({"dropped_columns": list(item.dropped_columns)} if item.dropped_columns else {})
                 | ({"required_columns": required} if (required := self.source.file_columns(item.name)) else {})
                 for item in self.streams
+                if item.batch_date
             ),
             *(
                 {"name": item.name, "batch_date": item.batch_date, "columns": dict(item.columns)}
@@ -266,36 +269,55 @@ class Declarations:
     manifests: dict[str, dict[str, Any]]
 
 
+def load_connection(path: Path) -> Connection:
+    """Return one declared connection, checked together with airbyte.yaml.
+
+    :raises DeclarationError: the file is wrong, is not named like its connection, or does not suit its destination.
+    """
+    connection = load(path, Connection)
+    if connection.name != path.stem:
+        raise _wrong(path, "name", f"the file of connection {connection.name!r} is {connection.name}.yaml")
+    try:
+        airbyte = load(path.parents[1] / "airbyte.yaml", Airbyte)
+    except DeclarationError:
+        return connection  # a mistake of airbyte.yaml, which is told as such
+    types = {item.name: item.type for item in airbyte.destinations}
+    if connection.destination not in types:
+        problem = f"{connection.destination!r} is no destination of airbyte.yaml: {', '.join(sorted(types))}"
+        raise _wrong(path, "destination", problem)
+    dated = {stream.name: bool(stream.batch_date) for stream in connection.streams}
+    if types[connection.destination] == LAKE:
+        undated = [name for name, has in dated.items() if not has]
+        if undated:
+            raise _wrong(path, "streams", f"batch_date is missing, which the lake needs: {', '.join(undated)}")
+    elif any(dated.values()) or connection.lakehouse.raw_path or connection.lakehouse.rejected_streams:
+        problem = (
+            f"{connection.destination!r} is of type {types[connection.destination]} and not the lake: leave out "
+            "batch_date of the streams, and raw_path and rejected_streams under lakehouse"
+        )
+        raise _wrong(path, "destination", problem)
+    return connection
+
+
 def load_connections(folder: Path | None = None) -> list[Connection]:
     """Return the declared connections, sorted by name.
 
     :param folder: folder of the declarations, by default that of the installation.
-    :raises DeclarationError: a file is wrong, or is not named like its connection.
+    :raises DeclarationError: as `load_connection`.
     """
-    found = []
-    for path in sorted(((folder or pipelines_dir()) / "connections").glob("*.yaml")):
-        connection = load(path, Connection)
-        if connection.name != path.stem:
-            raise _wrong(path, "name", f"the file of connection {connection.name!r} is {connection.name}.yaml")
-        found.append(connection)
-    return found
+    return [load_connection(path) for path in sorted(((folder or pipelines_dir()) / "connections").glob("*.yaml"))]
 
 
 def load_declarations(folder: Path | None = None) -> Declarations:
     """Return everything that is declared for Airbyte.
 
-    :raises DeclarationError: a file is wrong, or a connection names a destination or manifest that is not there.
+    :raises DeclarationError: a file is wrong, or a connection names a manifest that is not there.
     """
     folder = folder or pipelines_dir()
     airbyte = load(folder / "airbyte.yaml", Airbyte)
     connections = load_connections(folder)
-    known = sorted(item.name for item in airbyte.destinations)
     manifests: dict[str, dict[str, Any]] = {}
     for connection in connections:
-        if connection.destination not in known:
-            path = folder / "connections" / f"{connection.name}.yaml"
-            problem = f"{connection.destination!r} is no destination of airbyte.yaml: {', '.join(known)}"
-            raise _wrong(path, "destination", problem)
         if connection.source.manifest:
             manifest = load(folder / connection.source.manifest, Manifest)
             manifests[connection.source.manifest] = manifest.model_dump()
@@ -308,4 +330,4 @@ def _wrong(path: Path, key: str, problem: str) -> DeclarationError:
     return DeclarationError(path, [f"{path}:{line}: {key}: {problem}"])
 
 
-FILES = {"airbyte.yaml": Airbyte, "connections/*.yaml": Connection, "connectors/*.yaml": Manifest}
+FILES = {"airbyte.yaml": Airbyte, "connections/*.yaml": load_connection, "connectors/*.yaml": Manifest}

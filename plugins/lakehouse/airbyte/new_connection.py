@@ -15,6 +15,7 @@ from typing import Any, get_args
 import yaml
 
 from lakehouse.airbyte.declared import (
+    LAKE,
     MANUAL,
     SCHEDULES,
     Connection,
@@ -134,8 +135,9 @@ class _Dialogue:
         """Return the file that was written."""
         name = self._ask("name", "Name of the connection", check=self._name)
         source = self._source()
-        destinations = [item.name for item in self._declared.airbyte.destinations]
-        destination = self._ask("destination", "Destination", destinations[0], one_of(destinations))
+        types = {item.name: item.type for item in self._declared.airbyte.destinations}
+        destination = self._ask("destination", "Destination", next(iter(types)), one_of(list(types)))
+        lake = types[destination] == LAKE
         offered = self._discover(name, source)
         declared = {
             "name": name,
@@ -144,7 +146,7 @@ class _Dialogue:
             "schedule": self._ask("schedule", f"Schedule ({', '.join(SCHEDULES)}, or a cron)", MANUAL, _schedule),
             "namespace_format": f"source={name}",
             "schema_changes": "propagate_columns",
-            "streams": self._streams(offered),
+            "streams": self._streams(offered) if lake else list(map(_without_day, self._streams(offered))),
         }
         return self._write(name, as_yaml(declared, f"Source {name}, read by Airbyte's {source.type}."))
 
@@ -325,6 +327,10 @@ class _Dialogue:
             load(draft, Connection)
             draft.rename(folder / f"{name}.yaml")
         return folder / f"{name}.yaml"
+
+
+def _without_day(stream: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in stream.items() if key != "batch_date"}
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:

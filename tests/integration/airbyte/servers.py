@@ -149,10 +149,12 @@ class Airbyte:
         server = psutil.Process(self.process.pid)
         return [worker for child in server.children() for worker in child.children()]
 
-    def kill_in_syncs(self, connection: str, syncs: int) -> int:
+    def kill_in_syncs(self, connection: str, syncs: int, *, at_once: bool = True) -> int:
         """Sync so many times, each with its worker killed -9 at a random instant; how many kills hit.
 
         Each must succeed all the same, by further attempts.
+
+        :param at_once: the first kill is at the worker's beginning, so that one hits for certain.
         """
         killed = 0
         for number in range(syncs):
@@ -160,7 +162,7 @@ class Airbyte:
             until = time.monotonic() + 20
             while not self.workers() and time.monotonic() < until:
                 time.sleep(0.002)
-            time.sleep(random.uniform(0, 1.0) if number else 0)  # a sync may be shorter: one instant hits for certain
+            time.sleep(0 if at_once and not number else random.uniform(0, 1.0))  # a sync may be shorter
             for worker in self.workers():
                 with contextlib.suppress(psutil.NoSuchProcess):  # the sync was faster
                     worker.send_signal(signal.SIGKILL)
@@ -213,6 +215,7 @@ class Shop:
 
     def __init__(self, url: str, name: str) -> None:
         self.db = psycopg.connect(url, autocommit=True)
+        self.url = url
         self.name = name
         info = self.db.info
         self.configuration = {

@@ -36,7 +36,7 @@ def test_a_connection_is_acceptable(path: Path) -> None:
 
 def test_the_destination_is_acceptable() -> None:
     for destination in load(PIPELINES / "airbyte.yaml")["destinations"]:
-        validate(destination["configuration"])
+        validate(destination["type"], destination["configuration"])
 
 
 def test_every_source_can_be_made_and_offers_its_streams() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from embedded.airbyte.catalog import ConfiguredStream
 from embedded.airbyte.destinations import validate
+from embedded.airbyte.destinations.s3 import S3Bucket, S3Destination
 from embedded.airbyte.failures import SyncFailure
-from embedded.airbyte.worker.delivery import _safe_names, column_changes, namespace
-from embedded.airbyte.worker.destination import S3Destination
+from embedded.airbyte.worker.delivery import column_changes, namespace
 
 CONFIGURATION = {
     "s3_bucket_name": "lake",
@@ -24,7 +26,7 @@ AT = 1_777_593_600_123  # 2026-05-01 00:00:00.123 UTC
 
 
 def test_keys_are_those_of_airbytes_s3_destination() -> None:
-    destination = S3Destination(CONFIGURATION)
+    destination = S3Bucket(CONFIGURATION)
     assert destination.key("source=shop", "orders", AT, 2) == (
         f"bronze/landing/source=shop/orders/2026_05_01_{AT}_2.parquet"
     )
@@ -32,11 +34,11 @@ def test_keys_are_those_of_airbytes_s3_destination() -> None:
 
 
 def test_an_empty_namespace_leaves_no_empty_folder() -> None:
-    assert S3Destination(CONFIGURATION).key("", "orders", AT, 0) == f"bronze/landing/orders/2026_05_01_{AT}_0.parquet"
+    assert S3Bucket(CONFIGURATION).key("", "orders", AT, 0) == f"bronze/landing/orders/2026_05_01_{AT}_0.parquet"
 
 
 def test_a_folder_does_not_hold_a_stream_with_a_longer_name() -> None:
-    destination = S3Destination(CONFIGURATION | {"s3_path_format": "${STREAM_NAME}/${EPOCH}_"})
+    destination = S3Bucket(CONFIGURATION | {"s3_path_format": "${STREAM_NAME}/${EPOCH}_"})
     assert destination.folder("", "orders") == "bronze/landing/orders/"
     assert not destination.key("", "orders_old", AT, 0).startswith(destination.folder("", "orders"))
 
@@ -53,7 +55,31 @@ def test_a_folder_does_not_hold_a_stream_with_a_longer_name() -> None:
 )
 def test_what_it_does_not_do_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        validate(CONFIGURATION | change)
+        validate("s3", CONFIGURATION | change)
+
+
+POSTGRES = {"host": "h", "database": "d", "username": "u"}
+ELASTICSEARCH = {"endpoint": "https://search:9200"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "configuration", "said"),
+    [
+        ("postgres", {"host": "h"}, "lacks: database, username"),
+        ("postgres", POSTGRES | {"ssl_mode": {"mode": "sometimes"}}, "expected one of disable, allow"),
+        ("postgres", POSTGRES | {"ssl_mode": {"mode": "verify-ca", "ca_certificate": "x"}}, "ca_certificate is not"),
+        ("postgres", POSTGRES | {"disable_type_dedupe": True}, "disable_type_dedupe is not supported"),
+        ("postgres", POSTGRES | {"jdbc_url_params": "a=b"}, "jdbc_url_params is not supported"),
+        ("postgres", POSTGRES | {"cdc_deletion_mode": "none"}, "expected Hard delete or Soft delete"),
+        ("elasticsearch", {"endpoint": "search:9200"}, "endpoint is no URL"),
+        ("elasticsearch", {"endpoint": "https://u:p@search"}, "without user and password"),
+        ("elasticsearch", ELASTICSEARCH | {"authenticationMethod": {"method": "token"}}, "expected none, secret or"),
+        ("elasticsearch", ELASTICSEARCH | {"authenticationMethod": {"method": "secret"}}, "lacks: apiKeyId, apiKeyS"),
+    ],
+)
+def test_what_the_others_do_not_do_is_refused(type_: str, configuration: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        validate(type_, configuration)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +98,10 @@ def test_namespaces(definition: str, format_: str | None, expected: str) -> None
 
 
 def test_column_names_become_those_of_airbytes_parquet_files() -> None:
-    assert _safe_names("s", ["a b", "ok_1", "é"]) == ["a_b", "ok_1", "_"]
+    destination = S3Destination(S3Bucket(CONFIGURATION), Mock(), AT, Path())
+    assert destination.column_names("s", ["a b", "ok_1", "é"]) == ["a_b", "ok_1", "_"]
     with pytest.raises(SyncFailure, match="a b, a-b have the same name"):
-        _safe_names("s", ["a b", "a-b"])
+        destination.column_names("s", ["a b", "a-b"])
 
 
 def test_changes_of_columns_are_told() -> None:

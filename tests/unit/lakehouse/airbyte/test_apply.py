@@ -185,15 +185,32 @@ def test_dropped_columns_go_to_the_publisher_and_not_to_airbyte(declared):
     assert "coupon" not in str(airbyte.kept)
 
 
-AIRBYTE = "workspace: w\ndestinations: [{name: lake, type: s3}]\n"
+AIRBYTE = "workspace: w\ndestinations: [{name: lake, type: s3}, {name: warehouse, type: postgres}]\n"
 SOURCE = "name: shop\nsource: {type: postgres}\nnamespace_format: source=shop\n"
 STREAM = "{name: s, sync_mode: %s, batch_date: d%s}"
+
+
+def test_what_is_delivered_elsewhere_is_not_published(tmp_path):
+    (tmp_path / "airbyte.yaml").write_text(AIRBYTE)
+    (tmp_path / "connections").mkdir()
+    stream = "streams: [{name: s, sync_mode: full_refresh_append}]\n"
+    (tmp_path / "connections" / "shop.yaml").write_text(SOURCE + "destination: warehouse\n" + stream)
+    (connection,) = load_declarations(tmp_path).connections
+    assert connection.published_streams() == []
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (SOURCE + "destination: gone\nstreams: []\n", "shop.yaml:4: destination: 'gone' is no destination"),
+        (
+            SOURCE + "destination: lake\nstreams: [{name: s, sync_mode: full_refresh_append}]\n",
+            ":5: streams: batch_date is missing, which the lake needs: s",
+        ),
+        (
+            SOURCE + f"destination: warehouse\nstreams:\n  - {STREAM % ('full_refresh_append', '')}\n",
+            ":4: destination: 'warehouse' is of type postgres and not the lake: leave out batch_date",
+        ),
         (SOURCE.replace("shop\n", "other\n", 1) + "destination: lake\nstreams: []\n", ":1: name: the file of"),
         (
             SOURCE + f"destination: lake\nstreams:\n  - {STREAM % ('incremental_append', '')}\n",

@@ -11,7 +11,7 @@ import pytest
 
 from lakehouse.airbyte import new_connection
 from lakehouse.airbyte.client import AirbyteClient, AirbyteSettings
-from lakehouse.airbyte.declared import Connection
+from lakehouse.airbyte.declared import Connection, load_connection
 from lakehouse.airbyte.discovered import Offered, as_yaml
 from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.ops.declarations import load
@@ -83,6 +83,13 @@ def run(*arguments):
 
 
 POSTGRES = ("--name", "crm", "--type", "postgres", "--connection", "crm_db")
+
+
+def test_a_destination_that_is_not_the_lake_has_no_days(api, folder):
+    airbyte = folder.parent / "airbyte.yaml"
+    airbyte.write_text(airbyte.read_text() + "  - {name: warehouse, type: postgres}\n")
+    assert run(*POSTGRES, "--destination", "warehouse") == 0
+    assert {stream.batch_date for stream in load_connection(folder / "crm.yaml").streams} == {None}
 
 
 def test_without_more_every_stream_is_taken_as_proposed(api, folder):

@@ -1,0 +1,241 @@
+"""The S3 destination: a stream's rows as Parquet files in a bucket.
+
+Rows go to local files, and the files to the bucket when they are large enough or a state is to be stored.
+"""
+
+import io
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
+
+from embedded.airbyte.destinations import S3_CODECS, Target
+from embedded.airbyte.failures import SyncFailure
+from embedded.airbyte.object_store import explained, s3_client
+from embedded.airbyte.worker.ledger import Ledger
+from embedded.airbyte.worker.parquet import ParquetFile, safe_name
+
+DEFAULT_PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
+COMPARED_BYTES = 1024 * 1024
+
+
+def build(
+    configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int, scratch: Path
+) -> "S3Destination":
+    """The writer of one configured bucket (whose files do not tell connections apart)."""
+    return S3Destination(S3Bucket(configuration), ledger, started_ms, scratch)
+
+
+class _StreamFiles:
+    """What one attempt has written of one stream."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.open: ParquetFile | None = None
+        self.part = 0
+        self.keys: list[str] = []
+
+
+class S3Destination:
+    """Writes the files of one attempt."""
+
+    def __init__(self, bucket: "S3Bucket", ledger: Ledger, started_ms: int, scratch: Path) -> None:
+        self.bucket = bucket
+        self._ledger = ledger
+        self._started_ms = started_ms
+        self._scratch = scratch
+        self._streams: dict[str, _StreamFiles] = {}
+
+    def stored_states(self) -> dict[str, tuple[Any, Any]]:
+        return {}
+
+    def begin(self, target: Target) -> None:
+        self._streams[target.stream.name] = _StreamFiles(target)
+
+    def is_new(self, stream: str) -> bool:
+        return not self.bucket.keys(self._folder(stream))
+
+    def column_names(self, stream: str, names: list[str]) -> list[str]:
+        return distinct_names(stream, names, [safe_name(name) for name in names])
+
+    def write(self, stream: str, rows: pa.Table, buffer_bytes: int) -> None:
+        """Take rows. A table with other columns than the one before begins a new file."""
+        files = self._streams[stream]
+        if files.open is not None and not files.open.schema.equals(rows.schema):
+            self._flush(stream)
+        if files.open is None:
+            path = self._scratch / f"{safe_name(stream)}_{files.part}.parquet"
+            to = self.bucket
+            files.open = ParquetFile(path, rows.schema, to.codec, to.page_bytes, to.dictionary)
+        files.open.write(rows, buffer_bytes)
+        if files.open.full:
+            self._flush(stream)
+
+    def commit(self, streams: list[str], key: str, before: Any, state: Any) -> None:
+        for stream in streams:
+            self._flush(stream)
+
+    def landed(self, stream: str, columns: list[str]) -> pa.Table:
+        self._flush(stream)
+        keys = [key for key in self.bucket.keys(self._folder(stream)) if key.endswith(".parquet")]
+        names = {safe_name(name): name for name in columns}
+        tables = []
+        for key in keys:
+            file = pq.ParquetFile(io.BytesIO(self.bucket.get(key) or b""))
+            found = [name for name in names if name in file.schema_arrow.names]
+            tables.append(file.read(columns=found).rename_columns([names[name] for name in found]))
+        if not tables:
+            return pa.table({name: pa.nulls(0) for name in columns})
+        return pa.concat_tables(tables, promote_options="permissive")
+
+    def finish(self, stream: str) -> None:
+        """Remove what the stream's folder holds of older generations and of failed attempts (overwrite)."""
+        files = self._streams[stream]
+        if not files.target.stream.overwrites:
+            return
+        older = [key for key in self.bucket.keys(self._folder(stream)) if key not in set(files.keys)]
+        self.bucket.delete(older)
+        if older:
+            self._ledger.log("INFO", f"Stream {stream}: removed {len(older)} files of older generations.")
+
+    def clear(self, target: Target) -> None:
+        self.begin(target)
+        self.bucket.delete(self.bucket.keys(self._folder(target.stream.name)))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _folder(self, stream: str) -> str:
+        target = self._streams[stream].target
+        return self.bucket.folder(target.namespace, target.name)
+
+    def _flush(self, stream: str) -> None:
+        """Upload what is still local."""
+        files = self._streams[stream]
+        if files.open is None:
+            return
+        files.open.close()
+        key = self.bucket.key(files.target.namespace, files.target.name, self._started_ms, files.part)
+        self.bucket.upload(files.open.path, key, files.target.generation)
+        self._ledger.log("INFO", f"Stream {stream}: {files.open.rows} rows to {key}.")
+        files.open.path.unlink()
+        files.keys.append(key)
+        files.open, files.part = None, files.part + 1
+        self._ledger.report()
+
+
+def distinct_names(stream: str, names: list[str], renamed: list[str]) -> list[str]:
+    """The renamed names.
+
+    :raises SyncFailure: two columns would have the same.
+    """
+    if len(set(renamed)) != len(renamed):
+        twins = sorted(name for name, short in zip(names, renamed, strict=True) if renamed.count(short) > 1)
+        raise SyncFailure(
+            f"Stream {stream}: the columns {', '.join(twins)} have the same name in the destination; "
+            "rename or deselect one.",
+            origin="destination",
+            kind="config_error",
+        )
+    return renamed
+
+
+class S3Bucket:
+    """One configured bucket. All calls raise SyncFailure that names bucket, endpoint and what to check."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.name: str = configuration["s3_bucket_name"]
+        self.endpoint: str = configuration.get("s3_endpoint") or "AWS"
+        self._path: str = configuration["s3_bucket_path"]
+        self._format: str = configuration.get("s3_path_format") or DEFAULT_PATH_FORMAT
+        shape = configuration["format"]
+        self.codec = S3_CODECS[shape.get("compression_codec", "UNCOMPRESSED")]
+        self.page_bytes = int(shape.get("page_size_kb") or 1024) * 1024
+        self.dictionary = bool(shape.get("dictionary_encoding", True))
+        self._key_id = configuration.get("access_key_id")
+        self._client = s3_client(
+            self._key_id,
+            configuration.get("secret_access_key"),
+            configuration.get("s3_endpoint"),
+            configuration.get("s3_bucket_region"),
+        )
+
+    def key(self, namespace: str, stream: str, epoch_ms: int, part: int) -> str:
+        """The object key of a stream's file number `part` of the attempt that began at `epoch_ms`."""
+        return f"{self._resolve(namespace, stream, epoch_ms)}{part}.parquet"
+
+    def folder(self, namespace: str, stream: str) -> str:
+        """The prefix (with its last `/`) under which all files of a stream lie, whatever their time."""
+        template = self._format.split("${YEAR}")[0].split("${EPOCH}")[0].split("${MONTH}")[0].split("${DAY}")[0]
+        resolved = self._resolve(namespace, stream, 0, template)
+        return resolved[: resolved.rindex("/") + 1]
+
+    def _resolve(self, namespace: str, stream: str, epoch_ms: int, template: str | None = None) -> str:
+        at = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+        values = {
+            "NAMESPACE": namespace,
+            "STREAM_NAME": stream,
+            "YEAR": f"{at:%Y}",
+            "MONTH": f"{at:%m}",
+            "DAY": f"{at:%d}",
+            "EPOCH": str(epoch_ms),
+        }
+        text = f"{self._path}/{self._format if template is None else template}"
+        resolved = re.sub(r"\$\{(\w+)\}", lambda match: values[match.group(1)], text)
+        return re.sub(r"/{2,}", "/", resolved).lstrip("/")
+
+    def upload(self, path: Path, key: str, generation: int | None = None) -> None:
+        """Store a local file under the key; the object appears whole or not at all."""
+        metadata = {} if generation is None else {"ab-generation-id": str(generation)}
+        with self._explained(f"write s3://{self.name}/{key}"):
+            self._client.upload_file(str(path), self.name, key, ExtraArgs={"Metadata": metadata})
+
+    def put(self, key: str, body: bytes) -> None:
+        """Store bytes under the key."""
+        with self._explained(f"write s3://{self.name}/{key}"):
+            self._client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        """What is stored under the key; None if nothing is."""
+        with self._explained(f"read s3://{self.name}/{key}"):
+            try:
+                body: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+                return body
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return None
+                raise
+
+    def holds(self, key: str, local: Path) -> bool | None:
+        """Whether what is stored under the key is the same as a local file; None if nothing is."""
+        with self._explained(f"read s3://{self.name}/{key}"):
+            try:
+                answer = self._client.get_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return None
+                raise
+            with local.open("rb") as ours:
+                return answer["ContentLength"] == local.stat().st_size and all(
+                    part == ours.read(len(part)) for part in answer["Body"].iter_chunks(COMPARED_BYTES)
+                )
+
+    def keys(self, prefix: str) -> list[str]:
+        """All object keys under a prefix."""
+        with self._explained(f"list s3://{self.name}/{prefix}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def delete(self, keys: list[str]) -> None:
+        """Remove objects; those that are gone already do not matter."""
+        for start in range(0, len(keys), 1000):
+            objects = [{"Key": key} for key in keys[start : start + 1000]]
+            with self._explained(f"delete {len(objects)} objects of s3://{self.name}"):
+                self._client.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+
+    def _explained(self, action: str) -> explained:
+        return explained("destination", action, self.endpoint, self._key_id)
