@@ -33,9 +33,10 @@ NOT_ENFORCED = "constraints are not enforced (impl.py, CONSTRAINT_SUPPORT)"
 OTHER_ADAPTER = "of PostgreSQL alone: its profile or its types are part of the suite"
 
 # a suite's name, or that of a whole module with a dot at its end
-LEFT_OUT = {
+LEFT_OUT: dict[str, str | None] = {
     "python_model.": NO_PYTHON,
     "functions.": NO_FUNCTIONS,
+    "ErrorForUnsupportedType": None,  # runs: that there is no macro is what it tests
     "materialized_view.": NO_MATERIALIZED_VIEWS,
     "CatalogRelationTypes": NO_MATERIALIZED_VIEWS,
     "persist_docs.": NO_COMMENTS,
@@ -98,4 +99,4 @@ def all_suites() -> list[type]:
 def left_out(suite: type) -> str | None:
     """The limit that a suite meets."""
     module = suite.__module__.removeprefix(f"{package.__name__}.").split(".")[0]
-    return LEFT_OUT.get(f"{module}.") or LEFT_OUT.get(suite.__name__)
+    return LEFT_OUT.get(suite.__name__, LEFT_OUT.get(f"{module}."))
