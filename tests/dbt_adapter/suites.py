@@ -62,7 +62,7 @@ LEFT_OUT: dict[str, str | None] = {
     "BaseIncrementalForeignKeyConstraint": "api/cursor.py lets agate guess types: the column name `n` is a boolean",
     "BaseGetCatalogForSingleRelation": "metadata.sql has no get_catalog_for_single_relation",
     "BaseCachingUppercaseModel": "dbt compares names by their case, metadata.sql finds them in any",
-    "BaseTestEmptyInlineSourceRef": "relation.py names --empty's subquery, and the suite gives it a second name",
+    "BaseTestEmptyInlineSourceRef": "relation.py lets --empty name its subquery, and the suite names it again",
     "MetadataWithEmptyFlag": "with --empty, relation.py renders a subquery where ALTER TABLE has its table",
     "BaseTestEmptySeedFlag": "dbt 1.11 has no --empty for seeds",
     "BaseAdapterMethod": "drop_schema (impl.py) leaves what was in the schema in dbt's cache",
