@@ -61,7 +61,7 @@ def errors(bag: Parsed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
             "connections/postgres.yaml",
             "name: [\n",
             r"postgres.yaml:2: not valid YAML",
-            BOTH | {"ingest"},
+            BOTH | {"ingest", "cdc_streaming"},
             id="connection",
         ),
         pytest.param("airbyte.yaml", "workspace: x\n", r"destinations: missing", {"platform_setup"}, id="airbyte"),
