@@ -12,7 +12,7 @@ Runs at 01:00 UTC for the day before. A manual run takes its day from the form (
 | `quality` | tests over several models: reconciliation, relationships, the document's data tests; stale sources |
 | `reflections` | refreshed on the new slot, waited for, checked to accelerate |
 | `release` | all views of `gold` switched to the new slot |
-| `dashboards` | every chart of every declared dashboard warmed |
+| `dashboards` | cached results of the last release forgotten, every chart of every declared dashboard warmed |
 | `report` | the run's record; runs always, fails if a group failed |
 
 **When a group fails:** repair what its message says, click the group in the run's column, *Clear*, keep
@@ -42,6 +42,7 @@ from lakehouse.minio.operators import PublishOperator
 from lakehouse.ops import batch, deadlines, records, turn
 from lakehouse.ops.check import refuse_mistakes
 from lakehouse.ops.report import ReportOperator
+from lakehouse.superset.operators.invalidate import SupersetInvalidateOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
 refuse_mistakes("connections/*.yaml", "dremio.yaml", "reflections.yaml", "dashboards.yaml", "daily_batch.yaml")
@@ -152,10 +153,14 @@ with DAG(
         DremioRefreshReflectionsOperator(task_id="refresh")
 
     with TaskGroup("release", doc_md="All views of `gold` switched to the new slot.") as release:
-        DremioReleaseOperator(task_id="switch", marts=models_in("marts"))
+        switch = DremioReleaseOperator(task_id="switch", marts=models_in("marts"))
 
-    with TaskGroup("dashboards", doc_md="Every chart of every declared dashboard cached.") as dashboards:
-        SupersetWarmUpOperator(task_id="warm_up")
+    with TaskGroup("dashboards", doc_md="Old results forgotten, declared dashboards cached.") as dashboards:
+        released = switch.output["views"]  # type: ignore[index]
+        (
+            SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold")
+            >> SupersetWarmUpOperator(task_id="warm_up")
+        )
 
     with TaskGroup("report", doc_md="The run's record. Runs always; fails if a group failed.") as report:
         ReportOperator(task_id="report", trigger_rule="all_done", pre_execute=None)  # it only tells: no need to wait

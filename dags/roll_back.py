@@ -6,7 +6,8 @@ For the day on which a batch was released that should not have been. Trigger it 
 | task | what it does |
 |---|---|
 | `switch` | all views of `gold` back to the other slot, as they were when it was released |
-| `dashboards` | every chart computed anew from it and cached |
+| `invalidate` | what Superset has cached of these views, forgotten |
+| `dashboards` | every chart of the declared dashboards computed anew and cached |
 
 It is refused, and nothing changed, when there is no earlier release or when a batch has begun to build over its slot:
 then run `daily_batch` again for the day once the cause is repaired. Run a second time it goes forward again. The next
@@ -19,6 +20,7 @@ from airflow.sdk import DAG
 
 from lakehouse.dremio.operators.release import DremioRollbackOperator
 from lakehouse.ops.check import refuse_mistakes
+from lakehouse.superset.operators.invalidate import SupersetInvalidateOperator
 from lakehouse.superset.operators.warm_up import SupersetWarmUpOperator
 
 refuse_mistakes("dashboards.yaml")
@@ -40,4 +42,9 @@ with DAG(
     },
     tags=["lakehouse", "tier-1"],
 ):
-    DremioRollbackOperator(task_id="switch") >> SupersetWarmUpOperator(task_id="dashboards")
+    switch = DremioRollbackOperator(task_id="switch")
+    released = switch.output["views"]  # type: ignore[index]
+    (
+        SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold")
+        >> SupersetWarmUpOperator(task_id="dashboards")
+    )

@@ -1,8 +1,9 @@
-"""A dashboard as code: made from files, warmed, and written back to files.
+"""A dashboard as code: made from files, its cache renewed, and written back to files.
 
 The view that the dashboard shows is made in Dremio, then the dashboard with its chart, dataset and database in
-Superset, from the bundle in `include/superset`. Its charts are warmed, so that the first person who opens it waits for
-nothing. At last it is exported to a folder, as one does with dashboards that people edit, and compared with the bundle.
+Superset, from the bundle in `include/superset`. What Superset has cached of the view is forgotten, in whichever chart,
+and the dashboard's charts are warmed, so that the first person who opens it waits for nothing. At last it is exported
+to a folder, as one does with dashboards that people edit, and compared with the bundle.
 """
 
 import shutil
@@ -13,7 +14,12 @@ from pathlib import Path
 from airflow.sdk import DAG, task
 
 from lakehouse.dremio.operators.catalog import DremioApplyOperator
-from lakehouse.superset.operators import SupersetApplyOperator, SupersetExportOperator, SupersetWarmUpOperator
+from lakehouse.superset.operators import (
+    SupersetApplyOperator,
+    SupersetExportOperator,
+    SupersetInvalidateOperator,
+    SupersetWarmUpOperator,
+)
 
 HERE = Path(__file__).parent
 DECLARATION = str(HERE / "include" / "pipelines" / "dashboards.yaml")
@@ -43,8 +49,9 @@ with DAG(
 ):
     views = DremioApplyOperator(task_id="views", path=str(HERE / "dashboard_views.yaml"), parts=["spaces", "views"])
     apply = SupersetApplyOperator(task_id="apply", declaration=DECLARATION)
+    invalidate = SupersetInvalidateOperator(task_id="invalidate", datasets=["examples_gold.daily_revenue"])
     warm_up = SupersetWarmUpOperator(task_id="warm_up", declaration=DECLARATION)
     copied = copied_bundle()
     export = SupersetExportOperator(task_id="export", dashboards=["lakehouse-example"], folder=copied)
-    views >> apply >> warm_up >> copied
+    views >> apply >> invalidate >> warm_up >> copied
     export >> nothing_was_edited(export.output, copied)

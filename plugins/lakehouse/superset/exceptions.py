@@ -94,6 +94,20 @@ class DashboardsNotApplied(SupersetError):
         )
 
 
+class NotInvalidated(SupersetError):
+    """Superset says that it removed a dataset's results from the cache, and still answers from it."""
+
+    remedy = (
+        "Set STORE_CACHE_KEYS_IN_METADATA_DB = True in Superset's configuration, and CACHE_CONFIG to the same backend "
+        "and CACHE_KEY_PREFIX as DATA_CACHE_CONFIG; results that were cached before that go when their time is over."
+    )
+
+    def __init__(self, url: str, dataset: int) -> None:
+        self.url, self.dataset = url, dataset
+        self.what = f"Superset at {url} still answers from its cache for dataset {dataset} after invalidating it"
+        super().__init__(f"{self.what}. {self.remedy}")
+
+
 class WarmUpFailed(SupersetError):
     """Charts that cannot be read from the cache after the warm-up.
 

@@ -97,6 +97,20 @@ class SupersetHook(BaseHook):
             data={"overwrite": "true"},
         )
 
+    def find_datasets(self, table: str, schema: str | None = None) -> list[int]:
+        """Return the ids of the datasets of this name: one for each database (and schema, if None) that has it."""
+        filters = [f"(col:table_name,opr:eq,value:{_rison(table)})"]
+        if schema is not None:
+            filters.append(f"(col:schema,opr:eq,value:{_rison(schema)})")
+        query = f"(columns:!(id),filters:!({','.join(filters)}),page_size:100)"
+        found = self.session.request("GET", "/api/v1/dataset/", params={"q": query}).json()["result"]
+        return [int(one["id"]) for one in found]
+
+    def invalidate(self, datasets: list[int]) -> None:
+        """Ask Superset to forget the cached results of these datasets. It says 201 whether or not it could."""
+        body = {"datasource_uids": [f"{number}__table" for number in datasets]}
+        self.session.request("POST", "/api/v1/cachekey/invalidate", json=body)
+
     def database_error(self, database_name: str, sqlalchemy_uri: str) -> str | None:
         """Let Superset connect to a database; return its words if it cannot, None if it can.
 
@@ -110,3 +124,8 @@ class SupersetHook(BaseHook):
                 return error.answer
             raise
         return None
+
+
+def _rison(text: str) -> str:
+    """A text as a value in `q`, whose form is Rison."""
+    return "'" + text.replace("!", "!!").replace("'", "!'") + "'"

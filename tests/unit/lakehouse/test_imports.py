@@ -10,6 +10,7 @@ import pytest
 
 MODULES = [
     "lakehouse.airbyte.operators",
+    "lakehouse.dbt.operators",
     "lakehouse.dremio.operators.catalog",
     "lakehouse.dremio.operators.reflections",
     "lakehouse.dremio.operators.release",
@@ -27,7 +28,8 @@ import sys, airflow.sdk
 from airflow.sdk import BaseOperator
 before = set(sys.modules) | {{"airflow.sdk.bases.hook"}}
 import {module}
-heavy = ("adbc_driver_flightsql", "boto3", "botocore", "pyarrow", "sqlglot", "airflow.providers.common.sql")
+heavy = ("adbc_driver_flightsql", "boto3", "botocore", "cosmos", "dbt", "pyarrow", "sqlglot")
+heavy += ("airflow.providers.common.sql",)
 print(sorted(m for m in set(sys.modules) - before if m in heavy or m.endswith((".hook", ".hooks", ".session"))))
 """
 

@@ -9,9 +9,15 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from lakehouse.ops import records
 from lakehouse.superset.bundle import read_folder
+from lakehouse.superset.cached import not_cached
 from lakehouse.superset.exceptions import WarmUpFailed
 from lakehouse.superset.hook import SupersetHook
-from lakehouse.superset.operators import SupersetApplyOperator, SupersetWarmUpOperator, warm_up
+from lakehouse.superset.operators import (
+    SupersetApplyOperator,
+    SupersetInvalidateOperator,
+    SupersetWarmUpOperator,
+    warm_up,
+)
 from lakehouse.superset.triggers import SupersetWarmUpTrigger
 from tests.integration.lakehouse.superset.conftest import Corner, Dremio, make_view
 
@@ -139,6 +145,20 @@ def test_a_new_release_reaches_the_cache(
     assert float(revenue()) == 12.5
     warmed(context)
     assert float(revenue()) == 99
+
+
+@pytest.mark.usefixtures("applied")
+def test_exactly_the_charts_of_a_dataset_that_changed_are_forgotten(
+    hook: SupersetHook, corner: Corner, context: dict[str, Any]
+) -> None:
+    warmed(context)
+    requests = warm_up.planned(hook, [corner.slug])
+    (changed,) = hook.find_datasets("orders", corner.space)
+    of_changed = {f"{one.dashboard} / {one.chart}" for one in requests if one.body["datasource"]["id"] == changed}
+    assert 0 < len(of_changed) < REQUESTS
+    operator = SupersetInvalidateOperator(task_id="invalidate", datasets=["orders", "nobody's"], schema=corner.space)
+    assert operator.execute(context) == {"invalidated": ["orders"], "unknown": ["nobody's"]}
+    assert set(asyncio.run(not_cached(hook, requests))) == of_changed
 
 
 @pytest.mark.usefixtures("applied")

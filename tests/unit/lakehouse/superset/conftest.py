@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,8 @@ class FakeSuperset:
         self.troubles: dict[str, list[httpx.Response | Exception]] = {}
         self.chart_error: dict[str, str] = {}  # metric -> error
         self.caching = True
+        self.datasets: dict[int, tuple[str, str]] = {}  # id -> schema and table
+        self.keys_are_stored = True  # STORE_CACHE_KEYS_IN_METADATA_DB
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -76,6 +79,10 @@ class FakeSuperset:
             return httpx.Response(200, json={"result": {"username": "admin"}})
         if parts == ["chart", "data"]:
             return self.chart_data(json.loads(request.content))
+        if parts == ["dataset"]:
+            return self.list_datasets(request.url.params["q"])
+        if parts == ["cachekey", "invalidate"]:
+            return self.invalidate(json.loads(request.content)["datasource_uids"])
         if parts == ["database", "test_connection"]:
             return self.test_connection(json.loads(request.content)["sqlalchemy_uri"])
         if parts == ["dashboard", "export"]:
@@ -133,15 +140,28 @@ class FakeSuperset:
         answer = {"errors": [{"message": "(Unauthenticated) wrong password", "extra": {"issue_codes": []}}]}
         return httpx.Response(422, json=answer)
 
+    def list_datasets(self, query: str) -> httpx.Response:
+        wanted = dict(re.findall(r"col:(\w+),opr:eq,value:'((?:[^'!]|!.)*)'", query))
+        known = ({"id": one, "schema": schema, "table_name": table} for one, (schema, table) in self.datasets.items())
+        found = [each for each in known if all(each[key] == value for key, value in wanted.items())]
+        return httpx.Response(200, json={"result": [{"id": each["id"]} for each in found]})
+
+    def invalidate(self, uids: list[str]) -> httpx.Response:
+        numbers = {int(uid.removesuffix("__table")) for uid in uids}
+        if self.keys_are_stored:
+            self.cache = {key: made for key, made in self.cache.items() if json.loads(key)[0]["id"] not in numbers}
+        return httpx.Response(201, json={})
+
     def chart_data(self, body: dict[str, Any]) -> httpx.Response:
         query = body["queries"][0]
         for metric in query["metrics"]:
+            metric = metric["label"] if isinstance(metric, dict) else metric
             if metric in self.chart_error and body["result_type"] == "full":
                 return httpx.Response(400, json={"message": self.chart_error[metric]})
         if body["result_type"] == "query":
             return httpx.Response(200, json={"result": [{"query": f"SELECT {query['metrics']}"}]})
         key = json.dumps([body["datasource"], body["queries"]], sort_keys=True)
-        fresh = body["force"] or key not in self.cache
+        fresh = body.get("force") or key not in self.cache
         if fresh:
             self.clock += 1
             now = f"2026-01-01T00:00:{self.clock:02}"
