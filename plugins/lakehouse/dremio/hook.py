@@ -1,10 +1,11 @@
 """Dremio from a worker: SQL over Arrow Flight SQL as a DbApiHook, and the REST API with a method per verb."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -21,6 +22,10 @@ from lakehouse.dremio.exceptions import (
 from lakehouse.dremio.jobs import Job
 from lakehouse.dremio.quoting import quoted as quoted
 from lakehouse.dremio.rest import RestSession
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 T = TypeVar("T")
 
@@ -132,6 +137,41 @@ class DremioHook(DbApiHook):
         """
         result = super().run(sql, autocommit, parameters, handler or _drain, split_statements, return_last)
         return result if handler else None
+
+    def _get_pandas_df_by_chunks(self, sql: Any, parameters: Any = None, *, chunksize: int, **kwargs: Any) -> Any:
+        """See `get_df_by_chunks`; pandas itself has no chunks over ADBC. `kwargs` are those of `Table.to_pandas`."""
+        import pandas  # noqa: F401  # else it is said only after the statement has run
+
+        return (table.to_pandas(**kwargs) for table in self._chunks(sql, parameters, chunksize))
+
+    def _get_polars_df_by_chunks(self, sql: Any, parameters: Any = None, *, chunksize: int, **kwargs: Any) -> Any:
+        """See `get_df_by_chunks`; the common hook gives a frame's columns. `kwargs` are those of `from_arrow`."""
+        import polars
+
+        return (polars.from_arrow(table, **kwargs) for table in self._chunks(sql, parameters, chunksize))
+
+    def _chunks(self, sql: str, parameters: Any, chunksize: int) -> "Generator[pa.Table, None, None]":
+        """A result in tables of `chunksize` rows, the last one shorter; one without rows if there are none."""
+        import pyarrow as pa
+
+        with closing(self.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(sql, parameters)
+            reader = cursor.fetch_record_batch()
+            kept, whole = reader.schema.empty_table(), False
+            for batch in reader:
+                kept = pa.concat_tables([kept, pa.Table.from_batches([batch])])
+                while len(kept) >= chunksize:
+                    yield kept.slice(0, chunksize)
+                    kept, whole = kept.slice(chunksize), True
+            if len(kept) or not whole:
+                yield kept
+
+    def get_openlineage_database_specific_lineage(self, task_instance: Any) -> "OperatorLineage | None":
+        """Datasets of a task of the common SQL operators, by paths of any depth: their own parser knows three parts."""
+        from lakehouse.dremio.lineage import lineage
+
+        sql = task_instance.task.sql
+        return lineage(self.settings, self.split_sql_string(sql, strip_semicolon=True) if isinstance(sql, str) else sql)
 
     def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]
         """Log in by REST, then run a statement over Flight; the message names what failed."""

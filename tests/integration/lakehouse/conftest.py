@@ -1,5 +1,5 @@
-"""What the tests of the run records, the object store and Airbyte share: the running stack as Airflow connections,
-and a database schema of their own for run records, leases and the release journal.
+"""What the package's tests share: the running stack as Airflow connections, and a database schema of their own for run
+records, leases and the release journal.
 """
 
 import json
@@ -34,9 +34,9 @@ def own_database(reach: dict[str, str]) -> Iterator[str]:
         cursor.execute(f"DROP SCHEMA {name} CASCADE")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
 def stack_connections(reach: dict[str, str]) -> Iterator[None]:
-    """Dremio, object store, Superset, Airbyte and the demo sources as Airflow connections."""
+    """Dremio, object store with its bucket, Superset, Airbyte and the demo sources as Airflow connections."""
     shop = urlsplit(reach["SHOP_DB_URL"])
     rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
     connections = {

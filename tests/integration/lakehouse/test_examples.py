@@ -27,7 +27,7 @@ print("RAN", sorted(states))
 """
 
 
-pytestmark = pytest.mark.usefixtures("own_database", "stack_connections")
+pytestmark = pytest.mark.usefixtures("own_database")
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)

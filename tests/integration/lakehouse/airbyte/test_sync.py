@@ -19,7 +19,7 @@ from lakehouse.airbyte.trigger import AirbyteJobTrigger
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.ops import records
 
-pytestmark = pytest.mark.usefixtures("own_database", "stack_connections")
+pytestmark = pytest.mark.usefixtures("own_database")
 BUCKET = "datalake"
 
 AIRBYTE = """

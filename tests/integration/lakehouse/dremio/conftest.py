@@ -4,12 +4,10 @@ Everything made here is removed again; the pipeline's own data is neither read n
 """
 
 import io
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 import psycopg2
@@ -26,44 +24,8 @@ from lakehouse.ops import database, schema
 BUCKET = "datalake"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def airflow_connections(reach: dict[str, str]) -> Iterator[None]:
-    """The stack's services as Airflow connections, from the names that `make env` prints."""
-    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
-    shop = urlsplit(reach["SHOP_DB_URL"])
-    connections = {
-        "DREMIO_DEFAULT": {
-            "conn_type": "dremio",
-            "host": rest.hostname,
-            "port": rest.port,
-            "login": reach["DREMIO_USERNAME"],
-            "password": reach["DREMIO_PASSWORD"],
-            "extra": {"flight_port": flight.port, "use_ssl": False, "flight_use_ssl": False},
-        },
-        "MINIO_DEFAULT": {
-            "conn_type": "aws",
-            "login": reach["AWS_ACCESS_KEY_ID"],
-            "password": reach["AWS_SECRET_ACCESS_KEY"],
-            "extra": {"endpoint_url": reach["S3_ENDPOINT_URL"], "region_name": "us-east-1"},
-        },
-        "SHOP_DB": {
-            "conn_type": "postgres",
-            "host": shop.hostname,
-            "port": shop.port,
-            "login": shop.username,
-            "password": shop.password,
-            "schema": shop.path.removeprefix("/"),
-        },
-    }
-    patch = pytest.MonkeyPatch()
-    for name, fields in connections.items():
-        patch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(fields))
-    yield
-    patch.undo()
-
-
 @pytest.fixture(scope="session")
-def hook(airflow_connections: None) -> DremioHook:
+def hook(stack_connections: None) -> DremioHook:
     return DremioHook("dremio_default")
 
 

@@ -1,13 +1,25 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
-from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.providers.common.sql.operators.sql import (
+    SQLColumnCheckOperator,
+    SQLExecuteQueryOperator,
+    SQLTableCheckOperator,
+)
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowException
 
 from lakehouse.dremio import calls, rest
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.exceptions import DremioAuthError, DremioJobFailed, DremioJobLost, DremioUnreachable
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.jobs import JobState
+
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 def test_the_connection_form_says_that_both_protocols_answer(hook):
@@ -20,10 +32,37 @@ def test_sql_over_flight(hook):
     assert hook.get_first("SELECT 1 AS a, 'x' AS b, CAST(NULL AS INTEGER) AS c") == (1, "x", None)
 
 
-def test_a_frame_over_flight(hook):
-    pytest.importorskip("pandas", reason="get_df needs pandas, which is no requirement of the package")
-    frame = hook.get_df("SELECT * FROM (VALUES (1), (2)) AS t(a) ORDER BY a")
-    assert frame["a"].tolist() == [1, 2]
+def test_frames_over_flight(frames):
+    """In a process of its own: pandas and polars are no requirement of the package, so .venv has neither."""
+    code = """
+from lakehouse.dremio.hook import DremioHook
+hook = DremioHook("dremio_default")
+sql = "SELECT * FROM (VALUES (1, 'x', 1.50), (2, NULL, NULL), (3, 'z', 3.25)) AS t(a, b, c) ORDER BY a"
+pandas, polars = hook.get_df(sql), hook.get_df(sql, df_type="polars")
+print(type(pandas).__module__.split(".")[0], pandas["a"].tolist(), pandas["c"].sum())
+print(type(polars).__module__.split(".")[0], polars["b"].to_list(), polars["c"].sum())
+for kind in ("pandas", "polars"):
+    for text in (sql, f"SELECT * FROM ({sql}) AS q WHERE a > 3"):
+        print([frame.shape for frame in hook.get_df_by_chunks(text, chunksize=2, df_type=kind)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=frames, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-6:] == [
+        "pandas [1, 2, 3] 4.75",
+        "polars ['x', None, 'z'] 4.75",
+        *["[(2, 3), (1, 3)]", "[(0, 3)]"] * 2,
+    ]
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """An environment with pandas and polars: those of the embedded stack's."""
+    site = REPOSITORY / ".venv-embedded" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    names = ("numpy", "numpy.libs", "pandas", "polars", "_polars_runtime_32", "dateutil", "pytz", "six.py", "tzdata")
+    for name in names:
+        if (site / name).exists():
+            (tmp_path / name).symlink_to(site / name)
+    return os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
 
 
 def test_a_statement_without_a_handler_has_run(hook, lake):
@@ -39,6 +78,22 @@ def test_the_common_sql_operator_works():
     operator = SQLExecuteQueryOperator(task_id="q", conn_id="dremio_default", sql="SELECT 42 AS answer")
     operator.do_xcom_push = True
     assert operator.execute({}) == [(42,)]
+
+
+def test_the_common_check_operators_work(hook, lake):
+    table = f'"{lake}"."flight"."checked"'
+    hook.run(f"CREATE TABLE {table} AS SELECT * FROM (VALUES (1, 'x'), (2, NULL)) AS t(id, name)")
+    columns = {"id": {"null_check": {"equal_to": 0}, "unique_check": {"equal_to": 0}, "max": {"leq_to": 2}}}
+    where = {"conn_id": "dremio_default", "table": table}
+    try:
+        SQLColumnCheckOperator(task_id="c", column_mapping=columns, **where).execute({})
+        rows = {"rows": {"check_statement": "COUNT(*) = 2"}}
+        SQLTableCheckOperator(task_id="t", checks=rows, **where).execute({})
+        named = {"name": {"null_check": {"equal_to": 0}}}
+        with pytest.raises(AirflowException, match="null_check"):
+            SQLColumnCheckOperator(task_id="f", column_mapping=named, **where).execute({})
+    finally:
+        hook.run(f"DROP TABLE {table}")
 
 
 def test_a_job_over_rest(hook):

@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator
 
-pytestmark = pytest.mark.usefixtures("stack_connections")
 IS_MINIO = os.environ.get("S3_SERVER") == "minio"
 SETTINGS = ["versioning", "lifecycle", "quota", "policy"]
 

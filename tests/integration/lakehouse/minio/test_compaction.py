@@ -21,7 +21,7 @@ from lakehouse.minio.exceptions import CannotCompact
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import CompactOperator
 
-pytestmark = pytest.mark.usefixtures("own_database", "stack_connections")
+pytestmark = pytest.mark.usefixtures("own_database")
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 BUCKET = "datalake"
 OBJECTS, ROWS = 40, 500

@@ -21,7 +21,7 @@ from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator, PublishOperator
 from lakehouse.ops import records
 
-pytestmark = pytest.mark.usefixtures("own_database", "stack_connections")
+pytestmark = pytest.mark.usefixtures("own_database")
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 BUCKET = "datalake"
 START = datetime(2026, 8, 25, tzinfo=UTC)

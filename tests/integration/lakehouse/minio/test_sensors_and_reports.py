@@ -13,7 +13,6 @@ from lakehouse.minio.retention import RetentionOperator
 from lakehouse.minio.sensors import ObjectSensor, PrefixSensor
 from lakehouse.ops import waiting
 
-pytestmark = pytest.mark.usefixtures("stack_connections")
 BUCKET = "datalake"
 
 

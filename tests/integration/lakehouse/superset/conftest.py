@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -62,33 +61,6 @@ class Corner:
     include: Path
 
 
-@pytest.fixture(scope="session", autouse=True)
-def airflow_connections(reach: dict[str, str]) -> Iterator[None]:
-    """The stack's services as Airflow connections, from the names that `make env` prints."""
-    rest, flight = urlsplit(reach["DREMIO_URL"]), urlsplit(reach["DREMIO_FLIGHT_URL"])
-    connections = {
-        "SUPERSET_DEFAULT": {
-            "conn_type": "superset",
-            "host": reach["SUPERSET_URL"],
-            "login": reach["SUPERSET_USERNAME"],
-            "password": reach["SUPERSET_PASSWORD"],
-        },
-        "DREMIO_DEFAULT": {
-            "conn_type": "dremio",
-            "host": rest.hostname,
-            "port": rest.port,
-            "login": reach["DREMIO_USERNAME"],
-            "password": reach["DREMIO_PASSWORD"],
-            "extra": {"flight_port": flight.port, "use_ssl": False, "flight_use_ssl": False},
-        },
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, connection in connections.items():
-            patch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
-        patch.setenv("AIRFLOW_CONN_LAKEHOUSE_DB", reach["LAKEHOUSE_DB_URL"])
-        yield
-
-
 @pytest.fixture(scope="session")
 def dremio(reach: dict[str, str]) -> Iterator[Dremio]:
     with httpx.Client(base_url=reach["DREMIO_URL"], timeout=30) as client:
@@ -99,7 +71,7 @@ def dremio(reach: dict[str, str]) -> Iterator[Dremio]:
 
 
 @pytest.fixture(scope="session")
-def hook(airflow_connections: None) -> Iterator[SupersetHook]:
+def hook(stack_connections: None) -> Iterator[SupersetHook]:
     made = SupersetHook()
     with made.session:
         yield made

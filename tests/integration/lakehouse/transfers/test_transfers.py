@@ -18,7 +18,6 @@ from lakehouse.transfers.exceptions import TransferError
 from lakehouse.transfers.minio_to_dremio import MinioToDremioOperator
 from tests.integration.lakehouse.dremio.conftest import (  # noqa: F401
     BUCKET,
-    airflow_connections,
     context_of,
     corner,
     hook,
@@ -35,7 +34,7 @@ KINDS = (
 
 
 @pytest.fixture(scope="module")
-def store(airflow_connections):  # noqa: F811
+def store():
     made = ObjectStoreHook("minio_default")
     made.ensure_bucket(BUCKET)
     return made

@@ -1,8 +1,10 @@
 """What OpenLineage is told: datasets by Dremio's whole paths, the text, the job."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.lineage import namespace, tables_of
@@ -65,6 +67,18 @@ def test_the_operator_tells_datasets_text_and_job(hook, dremio, task_context) ->
     assert told.run_facets["externalQuery"].externalQueryId == "job-2"
     assert told.job_facets["sql"].query == f"CREATE TABLE gold.t AS SELECT * FROM {ORDERS};\nSELECT 1"
     assert "s3cret-word" not in repr(told)
+
+
+def test_the_common_operators_tell_whole_paths_too(hook, monkeypatch) -> None:
+    operator = SQLExecuteQueryOperator(
+        task_id="run_sql", conn_id="dremio_default", sql=f"CREATE TABLE a.b.c.d AS SELECT * FROM {ORDERS}; SELECT 1"
+    )
+    monkeypatch.setattr(operator, "get_db_hook", lambda: hook)
+    monkeypatch.setattr(hook, "get_connection", lambda conn_id: hook.connection)
+    told = operator.get_openlineage_facets_on_complete(SimpleNamespace(task=operator))
+    assert told is not None
+    assert [(each.namespace, each.name) for each in told.inputs] == [("dremio://dremio.test:9047", ORDERS)]
+    assert [each.name for each in told.outputs] == ["a.b.c.d"]
 
 
 def test_a_statement_that_is_not_read_does_not_keep_the_others_back(hook) -> None:
