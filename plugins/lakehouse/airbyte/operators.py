@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
@@ -281,11 +282,12 @@ class AirbyteSyncOperator(BaseOperator):
 
 
 class AirbyteApplyOperator(BaseOperator):
-    """Makes Airbyte hold what include/pipelines declares: sources, destinations, connections.
+    """Makes Airbyte hold what is declared: sources, destinations, connections.
 
     Running it again changes nothing. Nothing is removed. Secrets come from Airflow connections; Airbyte never
     shows them again, so they are sent every time. Returns `{"changes": ["connection postgres: created", ...]}`.
 
+    :param folder: of airbyte.yaml and connections/ (templated); None: include/pipelines.
     :param airbyte_conn_id: Airflow connection of type `airbyte` (templated).
     :raises DeclarationError: a file is wrong; names line and key.
     :raises AirbyteHttpError: Airbyte refuses something; with its own words.
@@ -296,16 +298,17 @@ class AirbyteApplyOperator(BaseOperator):
         AirbyteApplyOperator(task_id="airbyte")
     """
 
-    template_fields: Sequence[str] = ("airbyte_conn_id",)
+    template_fields: Sequence[str] = ("folder", "airbyte_conn_id")
     ui_color = "#e4e2ff"
 
-    def __init__(self, *, airbyte_conn_id: str = "airbyte_default", **kwargs: Any) -> None:
+    def __init__(self, *, folder: str | None = None, airbyte_conn_id: str = "airbyte_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.folder = folder
         self.airbyte_conn_id = airbyte_conn_id
 
     def execute(self, context: Any) -> dict[str, list[str]]:
         """Apply all declarations."""
-        declared = load_declarations()
+        declared = load_declarations(Path(self.folder) if self.folder else None)
         from lakehouse.airbyte.hook import AirbyteHook
 
         with AirbyteHook(self.airbyte_conn_id) as airbyte:
