@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from embedded.dremio.errors import ConcurrentModification
 from embedded.dremio.protocol.auth import AuthenticationError, Token, User
 from embedded.dremio.protocol.responses import ApiError, JsonResponse, body_object, no_content
 
@@ -86,7 +88,57 @@ def user_by_name(request: Request) -> Response:
     user = request.app.state.services.accounts.find(wanted)
     if user is None:
         raise ApiError(404, f"User [{wanted}] not found.")
-    return JsonResponse({"@type": "User", "id": user.user_id, "name": user.name, "active": True})
+    return _user_json(request, user)
+
+
+def _user_json(request: Request, user: User) -> Response:
+    kind = "User" if request.app.state.services.runner.engine.access is None else "EnterpriseUser"
+    return JsonResponse({"@type": kind, "id": user.user_id, "name": user.name, "active": True})
+
+
+async def create_user(request: Request) -> Response:
+    """POST /api/v3/user {name, password}. The names and the address of a person are not kept, and refused."""
+    services, body = request.app.state.services, await body_object(request)
+    name, password = str(body.get("name") or ""), _password(request, body)
+    if not name or not password:
+        raise ApiError(400, "A user needs a name and a password: there is no directory that it could come from.")
+    try:
+        await asyncio.to_thread(services.accounts.create, name)
+    except ConcurrentModification as error:
+        raise ApiError(400, error.message) from error
+    await asyncio.to_thread(services.accounts.set_password, name, password)
+    engine = services.runner.engine
+    await asyncio.to_thread(engine.catalog.ensure_home, name)
+    if engine.access is not None:
+        engine.access.grants.users_changed()
+    return _user_json(request, services.accounts.find(name))
+
+
+async def update_user(request: Request) -> Response:
+    """PUT /api/v3/user/{id} {name, password}: another password."""
+    services, body = request.app.state.services, await body_object(request)
+    user, password = services.accounts.find(request.path_params["user"]), _password(request, body)
+    if user is None:
+        raise ApiError(404, f"User [{request.path_params['user']}] not found.")
+    if body.get("name") != user.name:
+        raise ApiError(400, "Changing of user name is not supported")
+    if password:
+        await asyncio.to_thread(services.accounts.set_password, user.name, password)
+    return _user_json(request, user)
+
+
+def _password(request: Request, body: dict[str, Any]) -> str | None:
+    """The password that an administrator sends, checked as Dremio checks it."""
+    if not request.state.user.is_admin:
+        raise ApiError(403, "Users are managed by administrators.")
+    if unknown := sorted({"firstName", "lastName", "email", "roles"} & {key for key, value in body.items() if value}):
+        raise ApiError(400, f"{', '.join(unknown)} of a user cannot be set in this edition.")
+    password = body.get("password")
+    if password is not None and not re.fullmatch(r"(?=.*[a-zA-Z])(?=.*[0-9]).{8,}", str(password)):
+        raise ApiError(
+            400, "Invalid password: must be at least 8 letters long, must contain at least one number and one letter"
+        )
+    return password and str(password)
 
 
 def _own_account(request: Request) -> User:

@@ -122,6 +122,18 @@ def delete_reflection(reflection_id: str) -> Call:
     return Call("DELETE", f"reflection/{_segment(reflection_id)}")
 
 
+def get_user(name: str) -> Call:
+    return Call("GET", f"user/by-name/{_segment(name)}", idempotent=True)
+
+
+def create_user(user: Mapping[str, Any]) -> Call:
+    return Call("POST", "user", json=dict(user))
+
+
+def update_user(user_id: str, user: Mapping[str, Any]) -> Call:
+    return Call("PUT", f"user/{_segment(user_id)}", json=dict(user))
+
+
 def _segment(text: str) -> str:
     """One path segment: slashes too are encoded, since ids of unpromoted folders contain them."""
     return quote(text, safe="")

@@ -272,6 +272,23 @@ def test_a_password_is_set_and_unset_and_not_shown(case: Case) -> None:
         Rest(case.admin.url, ann, "another-one")
 
 
+def test_users_are_made_and_get_another_password_by_rest(case: Case) -> None:
+    name = f"eve_{uuid.uuid4().hex[:8]}"
+    body = {"name": name, "password": "secret-word-1"}
+    assert case.ann.http.post("/user", json=body).status_code == 403
+    assert "at least 8 letters" in case.admin.http.post("/user", json=body | {"password": "short1"}).text
+    assert "firstName of a user" in case.admin.http.post("/user", json=body | {"firstName": "Eve"}).text
+    made = case.admin.http.post("/user", json=body)
+    assert (made.status_code, made.json()["name"], made.json()["@type"]) == (200, name, "EnterpriseUser")
+    again = case.admin.http.post("/user", json=body)
+    assert (again.status_code, again.json()["errorMessage"]) == (400, f"User [{name}] already exists.")
+    Rest(case.admin.url, name, "secret-word-1")
+    case.admin.http.put(f"/user/{made.json()['id']}", json=body | {"password": "another-word-2"}).raise_for_status()
+    Rest(case.admin.url, name, "another-word-2")
+    with pytest.raises(httpx.HTTPStatusError):
+        Rest(case.admin.url, name, "secret-word-1")
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [

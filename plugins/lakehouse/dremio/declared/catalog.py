@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from lakehouse.dremio.declared.roles import Role
+from lakehouse.dremio.declared.users import User
 from lakehouse.ops.declarations import Declared
 
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r'^[^."/:\[\]]+$')]
@@ -52,12 +53,14 @@ class View(Declared):
 class Catalog(Declared):
     """The whole file. Views are applied in the order given, so a view may select from an earlier one.
 
+    :ivar users: with passwords of their own, see `lakehouse.dremio.declared.users`.
     :ivar roles: Enterprise and Cloud only, see `lakehouse.dremio.declared.roles`.
     """
 
     sources: list[Source] = Field(default_factory=list)
     spaces: list[Space] = Field(default_factory=list)
     views: list[View] = Field(default_factory=list)
+    users: list[User] = Field(default_factory=list)
     roles: list[Role] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -65,8 +68,9 @@ class Catalog(Declared):
         names = [source.name for source in self.sources] + [space.name for space in self.spaces]
         names += [view.path for view in self.views]
         twice = sorted({name for name in names if names.count(name) > 1})
-        roles = [role.name.lower() for role in self.roles]
-        twice += sorted({f"role {name}" for name in roles if roles.count(name) > 1})
+        for kind, items in (("user", self.users), ("role", self.roles)):
+            lower = [item.name.lower() for item in items]
+            twice += sorted({f"{kind} {name}" for name in lower if lower.count(name) > 1})
         if twice:
             raise ValueError(f"declared more than once: {', '.join(twice)}")
         return self

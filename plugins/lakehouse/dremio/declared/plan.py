@@ -13,11 +13,12 @@ from lakehouse.dremio.connection import AirflowConnection
 from lakehouse.dremio.declared.catalog import Catalog, Source, Space, View
 from lakehouse.dremio.declared.roles import RoleChange, apply_role_change, plan_roles
 from lakehouse.dremio.declared.source_config import METADATA_POLICY, SECRET_KEYS, source_config
+from lakehouse.dremio.declared.users import UserChange, apply_user_change, plan_users
 from lakehouse.dremio.exceptions import DremioConflict, DremioError, DremioJobError
 from lakehouse.dremio.hook import DremioHook, quoted
 
-Part = Literal["sources", "spaces", "views", "roles"]
-PARTS: tuple[Part, ...] = ("sources", "spaces", "views", "roles")
+Part = Literal["sources", "spaces", "views", "users", "roles"]
+PARTS: tuple[Part, ...] = ("sources", "spaces", "views", "users", "roles")
 Connections = Callable[[str], AirflowConnection]
 
 
@@ -47,7 +48,7 @@ class Change:
 
 def plan(
     hook: DremioHook, catalog: Catalog, connections: Connections, parts: Iterable[Part] = PARTS
-) -> list[Change | RoleChange]:
+) -> list[Change | UserChange | RoleChange]:
     """What would have to change. Empty when the server is as declared.
 
     :param connections: returns the Airflow connection of an id.
@@ -60,15 +61,19 @@ def plan(
         changes += [_plan_space(hook, space) for space in catalog.spaces]
     if "views" in wanted:
         changes += [_plan_view(hook, view) for view in catalog.views]
-    found: list[Change | RoleChange] = [change for change in changes if change is not None]
+    found: list[Change | UserChange | RoleChange] = [change for change in changes if change is not None]
+    found += plan_users(hook, catalog.users, connections) if "users" in wanted else []
     return found + (plan_roles(hook, catalog.roles) if "roles" in wanted else [])
 
 
-def apply(hook: DremioHook, change: Change | RoleChange, connections: Connections) -> None:
+def apply(hook: DremioHook, change: Change | UserChange | RoleChange, connections: Connections) -> None:
     """Carry out one change.
 
     :raises DremioError: with the object's name and what the server answered.
     """
+    if isinstance(change, UserChange):
+        apply_user_change(hook, change, connections)
+        return
     if isinstance(change, RoleChange):
         apply_role_change(hook, change)
         return

@@ -1,4 +1,4 @@
-"""Roles as declared state against an enterprise server of this module's own; the community edition has none."""
+"""Users and roles as declared state, on an enterprise server of this module's own: the community one has no roles."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -89,6 +90,24 @@ def test_roles_are_made_then_nothing_is_left_and_drift_is_taken_back(enterprise)
     for change in drift:
         apply(enterprise, change, lambda conn_id: None)
     assert differences(enterprise) == []
+
+
+def test_users_get_the_password_of_their_connection_and_the_one_it_has_later(enterprise):
+    passwords = {"dremio_eve": "first-word-1"}
+    declared = Catalog(users=[{"name": "eve", "connection": "dremio_eve"}])
+
+    def connections(conn_id):
+        return SimpleNamespace(password=passwords[conn_id])
+
+    for expected in ("create user eve", "update user eve: password"):
+        (change,) = plan(enterprise, declared, connections)
+        assert str(change) == expected
+        apply(enterprise, change, connections)
+        assert plan(enterprise, declared, connections) == []
+        passwords["dremio_eve"] = "second-word-2"
+    assert (
+        enterprise.query("SELECT query FROM sys.jobs WHERE query LIKE '%word-%' AND query NOT LIKE '%sys.jobs%'") == []
+    )
 
 
 def test_the_community_edition_says_what_it_lacks(hook):
