@@ -37,8 +37,10 @@ def test_it_runs_twice(file, small_airflow, reach):
         [sys.executable, "-c", RUN, str(file)], env=environment, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0 and "RAN" in done.stdout, done.stdout[-8000:] + done.stderr[-4000:]
-    for name in ("DREMIO_PASSWORD", "AWS_SECRET_ACCESS_KEY", "SUPERSET_PASSWORD"):
+    kept = Path(small_airflow["AIRFLOW_HOME"], "airflow.db").read_bytes()  # XComs, rendered fields, what tasks remember
+    for name in ("DREMIO_PASSWORD", "AWS_SECRET_ACCESS_KEY", "SUPERSET_PASSWORD", "AIRBYTE_CLIENT_SECRET"):
         assert reach[name] not in done.stdout + done.stderr, f"{name} is in the log"
+        assert reach[name].encode() not in kept, f"{name} is in Airflow's database"
 
 
 def test_openlineage_is_told_the_tables_and_the_objects(small_airflow, reach, tmp_path):
