@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -77,12 +78,14 @@ class Elasticsearch:
             except httpx.TransportError:
                 pass
             if time.monotonic() > deadline or self._process.poll() is not None:
+                self.stop()
                 raise RuntimeError((home / "log").read_text()[-2000:])
             time.sleep(0.1)
 
     def stop(self) -> None:
         self.http.close()
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended itself
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def call(self, method: str, path: str, **options: Any) -> Any:
