@@ -10,7 +10,8 @@ INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is instal
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
 .PHONY: help install install-dev up down status logs env run check new-connection load-files \
-        export-dashboards test test-unit test-integration test-e2e test-chaos test-minio bench lint lock clean
+        export-dashboards test test-unit test-integration test-dbt-adapter test-e2e test-chaos test-minio bench lint \
+        lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$"); printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ test-unit: install-dev ## pure logic, in seconds
 
 test-integration: install-dev ## every part against a running stack of the tests' own
 	@bin/test integration
+
+test-dbt-adapter: install-dev ## dbt's own adapter suites against the embedded Dremio (long)
+	@bin/test dbt-adapter
 
 test-e2e: install-dev ## the whole chain through Airflow's API and two browsers' pages
 	@bin/test e2e
