@@ -281,13 +281,8 @@ class Engine:
             self.register(cursor, bound.system, bound.user)
             cursor.execute(f"CREATE OR REPLACE TABLE {target} AS {bound.sql}")
             count = cursor.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
-            size = cursor.execute(
-                "SELECT coalesce(sum(estimated_size), 0) FROM duckdb_tables()"
-                " WHERE database_name = ? AND table_name = ?",
-                [REFLECTIONS, name],
-            ).fetchall()[0][0]
             width = 8 * max(1, len(bound.columns))
-            return Materialization(name, count, int(size) * width, bound.schema)
+            return Materialization(name, count, count * width, bound.schema)
         except duckdb.Error as error:
             if handle.cancelled:
                 raise Canceled(handle.reason) from error

@@ -109,10 +109,8 @@ def ensure_schema(engine: Engine, source: Entity, database: str, path: tuple[str
     schema = schema_of(path)
     cursor = engine.duck.cursor()
     try:
-        found = cursor.execute(
-            "SELECT 1 FROM duckdb_schemas() WHERE database_name = ? AND schema_name = ?", [database, schema]
-        ).fetchall()
-        if found:
+        found = f"SELECT 1 FROM {_metadata(source, 'schema')} WHERE schema_name = ? AND end_snapshot IS NULL"
+        if cursor.execute(found, [schema]).fetchall():
             return schema
         _create_schema(engine, source, schema, folder="".join(f"{part}/" for part in path[1:-1]))
         for option, value in _options(source, path).items():
@@ -120,6 +118,14 @@ def ensure_schema(engine: Engine, source: Entity, database: str, path: tuple[str
         return schema
     finally:
         cursor.close()
+
+
+def _metadata(source: Entity, table: str) -> str:
+    """A table of a source's DuckLake metadata, as DuckDB has it attached.
+
+    duckdb_schemas() and duckdb_tables() read every source that is attached, and fail when one of them just goes.
+    """
+    return f"__ducklake_metadata_{database_name(source)}.{metadata_schema(source)}.ducklake_{table}"
 
 
 def _create_schema(engine: Engine, source: Entity, schema: str, folder: str) -> None:
@@ -216,7 +222,9 @@ def reconcile(engine: Engine, source: Entity) -> None:
     cursor = engine.duck.cursor()
     try:
         rows = cursor.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ?", [database_name(source)]
+            f"SELECT schema_name, table_name FROM {_metadata(source, 'table')} AS t"
+            f" JOIN {_metadata(source, 'schema')} AS s USING (schema_id)"
+            " WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL"
         ).fetchall()
     finally:
         cursor.close()

@@ -94,6 +94,35 @@ def test_a_new_folder_is_written_to_where_it_is_read_from(rest, source, store):
     assert written == {"steady"} | {f"f{n}" for n in range(20)}
 
 
+def test_tables_are_made_while_other_sources_come_and_go(rest, tmp_path):
+    """What is attached to DuckDB as a whole is not asked for: a source that just goes has no metadata any more."""
+
+    def add_source(name):
+        body = {"entityType": "source", "type": "NAS", "name": name, "config": {"path": str(tmp_path)}}
+        return rest.http.post("/catalog", json=body).raise_for_status().json()["id"]
+
+    def churn(worker):
+        turns = 0
+        while not stop.is_set():
+            gone = add_source(f"{steady}_{worker}")
+            rest.http.delete(f"/catalog/{gone}").raise_for_status()
+            turns += 1
+        return turns
+
+    steady, stop = f"it_{uuid.uuid4().hex[:10]}", threading.Event()
+    made = add_source(steady)
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(churn, worker) for worker in range(2)]
+        try:
+            for n in range(15):
+                rest.run(f"CREATE TABLE {steady}.f{n}.t AS SELECT {n} AS n")
+        finally:
+            stop.set()
+        assert min(each.result() for each in others) > 0
+    assert rest.rows(f"SELECT n FROM {steady}.f14.t") == [{"n": 14}]
+    rest.http.delete(f"/catalog/{made}").raise_for_status()
+
+
 def test_a_transaction_keeps_the_schemas_that_it_refers_to(tmp_path):
     """DuckLake from DuckDB 1.5.3 to 1.5.5 frees them when another thread loads newer ones: the commit fails with
     "Failed to get path for schema with id <garbage>", or the process dies (duckdb/ducklake#1248)."""
