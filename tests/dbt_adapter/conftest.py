@@ -8,11 +8,14 @@ the profile names both places, a relation is looked for in both, and the suites'
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import dbt.adapters.dremio.api.cursor as cursor
 import dbt.tests.fixtures.project as fixtures
 import dbt.tests.util as util
 import pytest
@@ -25,7 +28,7 @@ SPACE = f"{SOURCE}_views"
 
 # the suites' SQL and jinja, and the same as Dremio and dbt-dremio have it
 SPELLINGS = [
-    (r"('[^']*'|\{\{[^}]*\}\}|[\w.]+)::(\w+)", r"cast(\1 as \2)"),
+    (r"('[^']*'|\{\{[^}]*\}\}|[\w.]+)::(\w+|\{\{[^}]*\}\})", r"cast(\1 as \2)"),
     (r"(?i)\btext\b(?=\s*[,)\n])", "varchar"),
     (r"(?i)\btimestamp without time zone\b|\btimestamptz\b", "timestamp"),
     (r"(\d\d:\d\d:\d\d)[-+]0+(?=')", r"\1"),
@@ -174,7 +177,7 @@ def drop_relations(adapter: Any, schema: str) -> None:
 def relation_from_name(adapter: Any, name: str) -> Any:
     """The view of this name in the space if there is one, or the table in the source."""
     *schema, identifier = name.split(".")
-    folder = schema[-1] if schema else adapter.config.credentials.schema
+    folder = ".".join(schema) or adapter.config.credentials.schema
     view = adapter.Relation.create(database=SPACE, schema=folder, identifier=identifier)
     with util.get_connection(adapter):
         found = adapter.list_relations_without_caching(view.without_identifier())
@@ -187,3 +190,4 @@ dbt_run_sql, dbt_write_file = util.run_sql_with_adapter, util.write_file
 util.relation_from_name = relation_from_name
 util.run_sql_with_adapter = fixtures.run_sql_with_adapter = run_sql_with_adapter
 util.write_file = fixtures.write_file = write_file
+cursor.time = SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 10))  # between two looks at a job

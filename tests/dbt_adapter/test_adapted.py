@@ -11,6 +11,7 @@ from dbt.tests.adapter.basic.expected_catalog import base_expected_catalog, expe
 from dbt.tests.adapter.basic.test_docs_generate import BaseDocsGenerate, BaseDocsGenReferences
 from dbt.tests.adapter.constraints import test_constraints as constraints
 from dbt.tests.adapter.dbt_show.test_dbt_show import BaseShowDoesNotHandleDoubleLimit
+from dbt.tests.adapter.ephemeral.test_ephemeral import BaseEphemeralMulti, BaseEphemeralNested
 from dbt.tests.adapter.grants.test_incremental_grants import BaseIncrementalGrants
 from dbt.tests.adapter.grants.test_invalid_grants import BaseInvalidGrants
 from dbt.tests.adapter.grants.test_model_grants import BaseModelGrants
@@ -23,12 +24,20 @@ from dbt.tests.adapter.simple_copy.test_simple_copy import SimpleCopyBase
 from dbt.tests.adapter.simple_seed import test_seed as seeds
 from dbt.tests.adapter.simple_seed.seeds import seed__actual_csv, seeds__expected_sql
 from dbt.tests.adapter.simple_seed.test_seed_type_override import BaseSimpleSeedColumnOverride
+from dbt.tests.adapter.simple_snapshot.new_record_check_mode import BaseSnapshotNewRecordCheckMode
+from dbt.tests.adapter.simple_snapshot.new_record_timestamp_mode import BaseSnapshotNewRecordTimestampMode
 from dbt.tests.adapter.simple_snapshot.test_snapshot import BaseSimpleSnapshot
+from dbt.tests.adapter.simple_snapshot.test_various_configs import BaseSnapshotMultiUniqueKey
 from dbt.tests.adapter.unit_testing.test_types import BaseUnitTestingTypes
 from dbt.tests.adapter.utils.data_types.test_type_float import BaseTypeFloat
 from dbt.tests.adapter.utils.data_types.test_type_int import BaseTypeInt
-from dbt.tests.util import run_dbt
+from dbt.tests.adapter.utils.test_array_append import BaseArrayAppend
+from dbt.tests.adapter.utils.test_array_concat import BaseArrayConcat
+from dbt.tests.adapter.utils.test_array_construct import BaseArrayConstruct
+from dbt.tests.adapter.utils.test_timestamps import BaseCurrentTimestamps
+from dbt.tests.util import check_relations_equal, run_dbt
 
+from tests.dbt_adapter import suites
 from tests.dbt_adapter.conftest import SOURCE, SPACE
 
 # -- hooks: a target of dbt-dremio has no dbname, host, port and pass ------------------------------------------
@@ -181,12 +190,33 @@ class TestModelConstraintsDdl(NotNullAlone, constraints.BaseModelConstraintsRunt
     pass
 
 
+class TestTableConstraintsDdl(NotNullAlone, constraints.BaseConstraintsRuntimeDdlEnforcement):
+    pass
+
+
 class TestConstraintQuotedColumn(constraints.BaseConstraintQuotedColumn):
     @pytest.fixture(scope="class")
     def expected_sql(self) -> str:
         return """create table <model_identifier> (id integer not null, "from" varchar not null, date_day varchar) as (
           select id, "from", date_day from (
             select 'blue' as "from", 1 as id, '2019-01-01' as date_day) as model_subq)"""
+
+
+# -- ephemeral models: the suites compare the text of PostgreSQL's statements; the rows are what counts here --------
+
+
+class TestEphemeralMulti(BaseEphemeralMulti):
+    def test_ephemeral_multi(self, project: Any) -> None:
+        run_dbt(["seed"])
+        assert len(run_dbt(["run"])) == 3
+        for model in ("dependent", "double_dependent", "super_dependent"):
+            check_relations_equal(project.adapter, ["seed", model])
+
+
+class TestEphemeralNested(BaseEphemeralNested):
+    def test_ephemeral_nested(self, project: Any) -> None:
+        assert len(run_dbt(["run"])) == 2
+        check_relations_equal(project.adapter, ["source_table", "root_view"])
 
 
 # -- incremental models: the default strategy is append --------------------------------------------------------
@@ -273,13 +303,87 @@ class TestSeedWithWrongDelimiter(seeds.BaseSeedWithWrongDelimiter):
         assert "failure parsing the query" in failed.message.lower()
 
 
-# -- snapshots: new columns are written ADD COLUMN, Dremio has ADD COLUMNS (..) --------------------------------
+# -- snapshots ---------------------------------------------------------------------------------------------------
 
 
 class TestSimpleSnapshot(BaseSimpleSnapshot):
-    @pytest.mark.skip("a snapshot's new columns are written ADD COLUMN; Dremio has ADD COLUMNS (..)")
+    @pytest.mark.skip(suites.NEW_COLUMNS)
     def test_new_column_captured_by_snapshot(self) -> None:
         pass
+
+
+class DeletedAsText:
+    """The adapter makes a boolean of the text 'True' (api/cursor.py, agate's types); here it is the text again."""
+
+    @pytest.fixture
+    def project(self, project: Any) -> Any:
+        run = project.run_sql
+
+        def run_sql(sql: str, fetch: str | None = None) -> Any:
+            rows = run(sql, fetch=fetch) or []
+            return [[str(value) if isinstance(value, bool) else value for value in row] for row in rows]
+
+        project.run_sql = run_sql
+        return project
+
+
+class TestSnapshotNewRecordCheckMode(DeletedAsText, BaseSnapshotNewRecordCheckMode):
+    pass
+
+
+class TestSnapshotNewRecordTimestampMode(DeletedAsText, BaseSnapshotNewRecordTimestampMode):
+    pass
+
+
+class TestSnapshotMultiUniqueKey(BaseSnapshotMultiUniqueKey):
+    """Its model stands for a table that the suite makes itself, so it is one: in the source, not in the space."""
+
+    @pytest.fixture(scope="class")
+    def project_config_update(self) -> dict[str, Any]:
+        return {"models": {"+materialized": "table"}}
+
+
+# -- dbt's macros: its array_construct has no empty arrays (utils/array_construct.sql) ---------------------------
+
+
+class FullArrays:
+    @pytest.fixture(scope="class")
+    def models(self) -> dict[str, str]:
+        def arrays(*rows: str) -> str:
+            selects = (f"select {n} as id, {{{{ {row} }}}} as array_col" for n, row in enumerate(rows))
+            return " union all ".join(selects)
+
+        return {"actual.sql": arrays(*self.ACTUAL), "expected.sql": arrays(*self.EXPECTED)}  # type: ignore[attr-defined]
+
+
+class TestArrayConstruct(FullArrays, BaseArrayConstruct):
+    ACTUAL = EXPECTED = ("array_construct([1, 2, 3])", "array_construct([4])")
+
+
+class TestArrayAppend(FullArrays, BaseArrayAppend):
+    ACTUAL = ("array_append(array_construct([1, 2, 3]), 4)", "array_append(array_construct([4]), 5)")
+    EXPECTED = ("array_construct([1, 2, 3, 4])", "array_construct([4, 5])")
+
+
+class TestArrayConcat(FullArrays, BaseArrayConcat):
+    ACTUAL = ("array_concat(array_construct([1, 2, 3]), array_construct([4, 5]))",)
+    EXPECTED = ("array_construct([1, 2, 3, 4, 5])",)
+
+
+class TestCurrentTimestamps(BaseCurrentTimestamps):
+    """Without the two macros that dbt keeps for older projects, which are PostgreSQL's everywhere."""
+
+    @pytest.fixture(scope="class")
+    def models(self) -> dict[str, str]:
+        return {"get_current_timestamp.sql": 'select {{ current_timestamp() }} as "current_timestamp"'}
+
+    @pytest.fixture(scope="class")
+    def expected_schema(self) -> dict[str, str]:
+        return {"current_timestamp": "timestamp"}
+
+    @pytest.fixture(scope="class")
+    def expected_sql(self) -> str:
+        return 'select (select current_timestamp()) as "current_timestamp"'
 
 
 # -- unit tests, SHOW, copies ----------------------------------------------------------------------------------
@@ -307,7 +411,7 @@ class TestShowDoesNotHandleDoubleLimit(BaseShowDoesNotHandleDoubleLimit):
 
 
 class TestSimpleCopy(SimpleCopyBase):
-    @pytest.mark.skip("no materialized views")
+    @pytest.mark.skip(suites.NO_MATERIALIZED_VIEWS)
     def test_simple_copy_with_materialized_views(self) -> None:
         pass
 
