@@ -73,12 +73,6 @@ class DataReadError(DremioError):
     error_type = "DATA_READ"
 
 
-class DataWriteError(DremioError):
-    """A file or a table could not be written."""
-
-    error_type = "DATA_WRITE"
-
-
 class FunctionError(DremioError):
     """A function failed on a value (division by zero, a text that is no number ...)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -179,11 +179,3 @@ class ReflectionStore(Protocol):
     def set_acceleration(self, dataset_id: str, raw: bool, enabled: bool) -> None:
         """ENABLE|DISABLE RAW|AGGREGATE ACCELERATION."""
         ...
-
-
-@dataclass
-class SystemTable:
-    """A table of the `sys` schema whose rows come from elsewhere: `rows()` gives dicts keyed by column."""
-
-    schema: pa.Schema
-    rows: Any = field(repr=False)

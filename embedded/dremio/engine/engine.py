@@ -65,9 +65,6 @@ class BoundQuery:
         return arrow_schema(self.columns)
 
 
-Plan = Callable[[Session, Handle], Result]
-
-
 class Engine:
     """One DuckDB instance over the catalog's sources; thread-safe."""
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 ROOT_SCHEMA = "."  # tables directly below the source
 ROW_GROUP_ROWS = 1_000_000
-_SHOWN_TRANSFORMS = ("IDENTITY", "YEAR", "MONTH", "DAY", "HOUR", "BUCKET")
 _CREATE_SCHEMA = """
 WITH made AS (
     INSERT INTO {snapshot} (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id)

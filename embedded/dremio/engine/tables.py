@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
-from embedded.dremio.catalog import Catalog, storage
+from embedded.dremio.catalog import Catalog
 from embedded.dremio.catalog.entities import Entity
 from embedded.dremio.engine import system
 from embedded.dremio.engine.duck import REFLECTIONS, Duck
@@ -290,11 +290,3 @@ def describe_table(catalog: Catalog, duck: Duck, entity: Entity) -> list[Column]
     columns, casts = read_columns(duck, physical_of(catalog, duck, entity), f"the table {entity.dotted}")
     entity.internals["casts"] = casts
     return columns
-
-
-def storage_of(catalog: Catalog, entity_path: tuple[str, ...]) -> tuple[Entity, str]:
-    """The source of a path and the path's address."""
-    source = catalog.source_of(entity_path)
-    if source is None:
-        raise ValidationError(f"[{'.'.join(entity_path)}] lies in no source.")
-    return source, storage.address_of(source, entity_path)

@@ -23,7 +23,6 @@ from embedded.dremio.reflections.policy import read_policy
 from embedded.dremio.types import columns_of
 
 MAX_BATCH = 50
-_VIEW_KEYS = ("sql", "sqlContext")
 _TABLE_KEYS = ("format", "accelerationRefreshPolicy")
 _FUNCTION_KEYS = ("returnType", "functionBody", "functionArgList", "isScalar")
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from embedded.dremio.engine import Engine, Session
 from embedded.dremio.protocol.flight_messages import Message
 from embedded.dremio.protocol.session_api import VERSION
+from embedded.dremio.sql.kinds import quoted, text
 from embedded.dremio.types import arrow_schema
 
 
@@ -160,7 +161,7 @@ class Metadata:
         conditions = _like("TABLE_SCHEMA", command.text(2)) + _like("TABLE_NAME", command.text(3))
         types = [kind.replace(" ", "_") for kind in command.texts(4)]
         if types:
-            conditions.append("TABLE_TYPE IN (" + ", ".join(_literal(kind) for kind in types) + ")")
+            conditions.append("TABLE_TYPE IN (" + ", ".join(text(kind) for kind in types) + ")")
         sql = (
             'SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM INFORMATION_SCHEMA."TABLES"'
             f"{_where(conditions)} ORDER BY TABLE_TYPE, TABLE_SCHEMA, TABLE_NAME"
@@ -182,20 +183,12 @@ class Metadata:
         entity = self._engine.catalog.find(path)
         if entity is not None:
             return arrow_schema(entity.columns).serialize().to_pybytes()
-        sql = f"SELECT * FROM {'.'.join(_quoted(part) for part in path)}"
+        sql = f"SELECT * FROM {'.'.join(quoted(part) for part in path)}"
         return self._engine.prepare(sql, Session(user=session.user)).schema.serialize().to_pybytes()
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _like(column: str, pattern: str | None) -> list[str]:
-    return [] if pattern is None else [f"{column} LIKE {_literal(pattern)} ESCAPE '\\'"]
+    return [] if pattern is None else [f"{column} LIKE {text(pattern)} ESCAPE '\\'"]
 
 
 def _where(conditions: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +10,7 @@ from starlette.responses import Response
 
 from embedded.dremio.engine import Session
 from embedded.dremio.jobs.model import Job, JobState
+from embedded.dremio.protocol.catalog_json import moment
 from embedded.dremio.protocol.json_values import rows_json, schema_json
 from embedded.dremio.protocol.responses import (
     ApiError,
@@ -25,16 +25,12 @@ QUICK_JOB_SECONDS = 1.0
 MAX_PAGE = 500
 
 
-def _moment(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
-
-
 def job_json(job: Job) -> dict[str, Any]:
     """The job as GET /job/{id} shows it; what is not known yet is left out."""
     body: dict[str, Any] = {
         "jobState": job.state,
         "errorMessage": job.error_message,
-        "startedAt": _moment(job.started_at),
+        "startedAt": moment(job.started_at),
         "queryType": job.query_type,
         "queueName": "UI Previews" if job.query_type == "UI_PREVIEW" else "Low Cost User Queries",
         "queueId": "LOW_COST_USER_QUERIES",
@@ -43,11 +39,11 @@ def job_json(job: Job) -> dict[str, Any]:
     if job.row_count is not None:
         body["rowCount"] = job.row_count
     if job.ended_at is not None:
-        body["endedAt"] = _moment(job.ended_at)
+        body["endedAt"] = moment(job.ended_at)
     queued, starting = job.entered_at(JobState.QUEUED), job.entered_at(JobState.STARTING)
     if queued is not None and starting is not None:
-        body["resourceSchedulingStartedAt"] = _moment(queued)
-        body["resourceSchedulingEndedAt"] = _moment(starting)
+        body["resourceSchedulingStartedAt"] = moment(queued)
+        body["resourceSchedulingEndedAt"] = moment(starting)
     if job.state is JobState.COMPLETED and job.reflections:
         body["acceleration"] = {"reflectionRelationships": job.reflections}
     return body

@@ -9,6 +9,7 @@ from __future__ import annotations
 from embedded.dremio.catalog import Entity
 from embedded.dremio.errors import InvalidRequest
 from embedded.dremio.reflections.model import RAW, Reflection
+from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.types import Column
 
 ROW_COUNT = "COUNT$"
@@ -19,11 +20,6 @@ _NUMERIC = frozenset({"INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL"})
 def measure_column(function: str, column: str) -> str:
     """The name of the materialization's column that holds a measure."""
     return f"{function}${column}"
-
-
-def quoted(name: str) -> str:
-    """A name as a quoted identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def quoted_path(path: tuple[str, ...]) -> str:
