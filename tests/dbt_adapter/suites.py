@@ -45,6 +45,7 @@ LEFT_OUT: dict[str, str | None] = {
     "StoreTestFailuresAsProjectLevelView": TABLES_ALONE,
     "StoreTestFailuresAsProjectLevelEphemeral": TABLES_ALONE,
     "StoreTestFailuresAsGeneric": TABLES_ALONE,
+    "BaseStoreTestFailures": "a test's table has the whole name, no alias (get_custom_name/get_custom_alias.sql)",
     "BaseTableContractSqlHeader": TWO_STATEMENTS,
     "BaseIncrementalContractSqlHeader": TWO_STATEMENTS,
     "BaseDate": "dateadd's SELECT (utils/date_spine.sql) has one row, so date_spine's row_number() is 1 for every day",

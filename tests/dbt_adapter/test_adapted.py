@@ -28,7 +28,6 @@ from dbt.tests.adapter.simple_snapshot.new_record_check_mode import BaseSnapshot
 from dbt.tests.adapter.simple_snapshot.new_record_timestamp_mode import BaseSnapshotNewRecordTimestampMode
 from dbt.tests.adapter.simple_snapshot.test_snapshot import BaseSimpleSnapshot
 from dbt.tests.adapter.simple_snapshot.test_various_configs import BaseSnapshotMultiUniqueKey
-from dbt.tests.adapter.store_test_failures_tests.test_store_test_failures import BaseStoreTestFailures
 from dbt.tests.adapter.unit_testing.test_types import BaseUnitTestingTypes
 from dbt.tests.adapter.utils.data_types.test_type_float import BaseTypeFloat
 from dbt.tests.adapter.utils.data_types.test_type_int import BaseTypeInt
@@ -385,16 +384,6 @@ class TestCurrentTimestamps(BaseCurrentTimestamps):
     @pytest.fixture(scope="class")
     def expected_sql(self) -> str:
         return 'select (select current_timestamp()) as "current_timestamp"'
-
-
-class TestStoreTestFailures(BaseStoreTestFailures):
-    """The results of tests are beside the models: a test has no root_path of its own."""
-
-    @pytest.fixture(scope="function", autouse=True)
-    def setUp(self, project: Any) -> None:
-        self.test_audit_schema = project.test_schema
-        run_dbt(["seed"])
-        run_dbt(["run"])
 
 
 # -- unit tests, SHOW, copies ----------------------------------------------------------------------------------
