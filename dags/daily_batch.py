@@ -161,7 +161,7 @@ with DAG(
     with TaskGroup("dashboards", doc_md="Old results forgotten, declared dashboards cached.") as dashboards:
         released = switch.output["views"]  # type: ignore[index]
         (
-            SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold")
+            SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold", required=False)
             >> SupersetWarmUpOperator(task_id="warm_up")
         )
 

@@ -45,6 +45,6 @@ with DAG(
     switch = DremioRollbackOperator(task_id="switch")
     released = switch.output["views"]  # type: ignore[index]
     (
-        SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold")
+        SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold", required=False)
         >> SupersetWarmUpOperator(task_id="dashboards")
     )

@@ -22,9 +22,10 @@ class SupersetInvalidateOperator(BaseOperator):
     :param datasets: names as Superset shows them, `schema.table` or only the table; a name in several databases means
         all of them, a virtual dataset has a name of its own. (templated)
     :param schema: of the names that have none. (templated)
+    :param required: False to warn where Superset keeps the results all the same, for a pipeline that must go on.
     :param superset_conn_id: Airflow connection of type `superset`. (templated)
     :return: `{"invalidated": [names], "unknown": [names that are no dataset in Superset]}`.
-    :raises NotInvalidated: Superset still answers from the cache; says which settings it needs.
+    :raises NotInvalidated: Superset still answers from the cache, and `required`; says which settings it needs.
     :raises SupersetError: Superset does not answer or refuses the login.
 
     Example::
@@ -40,12 +41,14 @@ class SupersetInvalidateOperator(BaseOperator):
         *,
         datasets: Sequence[str],
         schema: str | None = None,
+        required: bool = True,
         superset_conn_id: str = SupersetHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.datasets = datasets
         self.schema = schema
+        self.required = required
         self.superset_conn_id = superset_conn_id
 
     def execute(self, context: "Context") -> dict[str, list[str]]:
@@ -65,7 +68,10 @@ class SupersetInvalidateOperator(BaseOperator):
         if witness is None:
             self.log.info("Superset had nothing of these in its cache")
         elif _from_cache(hook, witness):
-            raise NotInvalidated(hook.settings.url, witness)
+            kept = NotInvalidated(hook.settings.url, witness)
+            if self.required:
+                raise kept
+            self.log.warning("%s", kept)
         result = {
             "invalidated": [name for name, found in ids.items() if found],
             "unknown": [name for name, found in ids.items() if not found],

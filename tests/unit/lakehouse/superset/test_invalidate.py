@@ -53,6 +53,12 @@ def test_a_superset_that_only_says_so_is_found_out(filled):
         invalidate(datasets=["gold.orders"])
 
 
+def test_a_pipeline_may_go_on_without_it(filled, capsys):
+    filled.keys_are_stored = False
+    assert invalidate(datasets=["gold.orders"], required=False)["invalidated"] == ["gold.orders"]
+    assert "STORE_CACHE_KEYS_IN_METADATA_DB" in capsys.readouterr().out
+
+
 def test_a_table_that_is_gone_is_forgotten_too(filled):
     filled.chart_error["rows_now"] = "Object 'gold.orders' not found"
     invalidate(datasets=["gold.orders"])
