@@ -156,7 +156,7 @@ with DAG(
         DremioRefreshReflectionsOperator(task_id="refresh")
 
     with TaskGroup("release", doc_md="All views of `gold` switched to the new slot.") as release:
-        switch = DremioReleaseOperator(task_id="switch", marts=models_in("marts"))
+        switch = DremioReleaseOperator(task_id="switch", marts=models_in("marts"), multiple_outputs=True)
 
     with TaskGroup("dashboards", doc_md="Old results forgotten, declared dashboards cached.") as dashboards:
         released = switch.output["views"]  # type: ignore[index]

@@ -42,7 +42,7 @@ with DAG(
     },
     tags=["lakehouse", "tier-1"],
 ):
-    switch = DremioRollbackOperator(task_id="switch")
+    switch = DremioRollbackOperator(task_id="switch", multiple_outputs=True)
     released = switch.output["views"]  # type: ignore[index]
     (
         SupersetInvalidateOperator(task_id="invalidate", datasets=released, schema="gold", required=False)

@@ -30,6 +30,7 @@ class SupersetInvalidateOperator(BaseOperator):
 
     Example::
 
+        release = DremioReleaseOperator(task_id="release", marts=[...], multiple_outputs=True)
         SupersetInvalidateOperator(task_id="invalidate", datasets=release.output["views"], schema="gold")
     """
 
