@@ -53,7 +53,8 @@ streams:
 # each transaction's number is in its rows: new ones, and as many of the second before changed
 WRITE = f"""
 INSERT INTO {NAME} SELECT %(n)s * 1000000 + i, 'new', 9.99, now(), %(n)s FROM generate_series(1, %(half)s) i;
-UPDATE {NAME} SET status = 'paid', changed_at = now(), n = %(n)s WHERE id / 1000000 = %(n)s - {TRANSACTIONS};
+UPDATE {NAME} SET status = 'paid', changed_at = now(), n = %(n)s
+WHERE id >= (%(n)s - {TRANSACTIONS}) * 1000000 AND id < (%(n)s - {TRANSACTIONS} + 1) * 1000000;
 """
 TABLE = f"datalake.bronze.live.{NAME}.{NAME}"
 
@@ -87,6 +88,8 @@ def make_source() -> None:
             f"CREATE TABLE {NAME} (id bigint PRIMARY KEY, status text, amount numeric(12,2), changed_at timestamptz,"
             " n bigint)"
         )
+        # without a row nothing lands, and there is no table to ask
+        cursor.execute(f"INSERT INTO {NAME} VALUES (-1, 'new', 0, now(), 0)")
         cursor.execute(f"CREATE PUBLICATION {NAME} FOR TABLE {NAME}")
         cursor.execute(f"SELECT pg_create_logical_replication_slot('{NAME}', 'pgoutput')")
 
