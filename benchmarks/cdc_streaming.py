@@ -52,9 +52,9 @@ streams:
 """
 # each transaction's number is in its rows: new ones, and as many of the second before changed
 WRITE = f"""
-INSERT INTO {NAME} SELECT %(n)s * 1000000 + i, 'new', 9.99, now(), %(n)s FROM generate_series(1, %(half)s) i;
+INSERT INTO {NAME} SELECT %(n)s * 1000000::bigint + i, 'new', 9.99, now(), %(n)s FROM generate_series(1, %(half)s) i;
 UPDATE {NAME} SET status = 'paid', changed_at = now(), n = %(n)s
-WHERE id >= (%(n)s - {TRANSACTIONS}) * 1000000 AND id < (%(n)s - {TRANSACTIONS} + 1) * 1000000;
+WHERE id >= (%(n)s - {TRANSACTIONS}) * 1000000::bigint AND id < (%(n)s - {TRANSACTIONS} + 1) * 1000000::bigint;
 """
 TABLE = f"datalake.bronze.live.{NAME}.{NAME}"
 
