@@ -17,17 +17,13 @@ from types import SimpleNamespace
 import psycopg2
 import pyarrow.parquet as pq
 import pytest
-from airflow.sdk import BaseHook
 
-from lakehouse.airbyte.apply import apply
-from lakehouse.airbyte.declared import load_declarations
-from lakehouse.airbyte.hook import AirbyteHook
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.operators.catalog import DremioPromoteOperator
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import CompactLandingOperator, PublishOperator
 from lakehouse.streaming import trigger
-from tests.integration.lakehouse.test_ingest import AIRBYTE, BUCKET, lake  # noqa: F401 - a fixture
+from tests.integration.lakehouse.test_ingest import BUCKET, declared, empty_workspace, lake  # noqa: F401 - a fixture
 
 KILLS = 6
 CONNECTION = """
@@ -73,22 +69,12 @@ def name(reach: dict[str, str], own_database: str, stack_connections: None) -> I
             dremio.delete_entity(entity["id"], entity.get("tag"))
     for folder in (f"bronze/{name}/", f"bronze/live/{name}/", f"bronze/landing/source={name}/"):
         store.remove(BUCKET, [item.key for item in store.objects(BUCKET, folder)])
-    with AirbyteHook() as airbyte:
-        client, workspace = airbyte.get_conn(), airbyte.workspace_id(name)
-        for kind in ("connections", "sources", "destinations"):
-            for entry in client.all(f"/{kind}", {"workspaceIds": workspace}):
-                client.call("DELETE", f"/{kind}/{entry[f'{kind[:-1]}Id']}")
+    empty_workspace(name)
 
 
 @pytest.fixture(scope="module")
 def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("include")
-    (folder / "pipelines" / "connections").mkdir(parents=True)
-    (folder / "pipelines" / "airbyte.yaml").write_text(AIRBYTE.format(name=name))
-    (folder / "pipelines" / "connections" / f"{name}.yaml").write_text(CONNECTION.format(name=name))
-    with AirbyteHook() as airbyte:
-        apply(airbyte.get_conn(), load_declarations(folder / "pipelines"), BaseHook.get_connection)
-    return folder
+    return declared(name, CONNECTION, tmp_path_factory.mktemp("include"))
 
 
 def settings(name: str) -> dict[str, object]:

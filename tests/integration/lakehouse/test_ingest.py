@@ -73,6 +73,25 @@ for under_way in (False, True):
 """
 
 
+def declared(name: str, connection: str, folder: Path) -> Path:
+    """Declarations in that folder, of a workspace with this connection; applied to Airbyte."""
+    (folder / "pipelines" / "connections").mkdir(parents=True)
+    (folder / "pipelines" / "airbyte.yaml").write_text(AIRBYTE.format(name=name))
+    (folder / "pipelines" / "connections" / f"{name}.yaml").write_text(connection.format(name=name))
+    with AirbyteHook() as airbyte:
+        apply(airbyte.get_conn(), load_declarations(folder / "pipelines"), BaseHook.get_connection)
+    return folder
+
+
+def empty_workspace(name: str) -> None:
+    """Remove what `declared` has made in Airbyte."""
+    with AirbyteHook() as airbyte:
+        client, workspace = airbyte.get_conn(), airbyte.workspace_id(name)
+        for kind in ("connections", "sources", "destinations"):
+            for entry in client.all(f"/{kind}", {"workspaceIds": workspace}):
+                client.call("DELETE", f"/{kind}/{entry[f'{kind[:-1]}Id']}")
+
+
 @pytest.fixture(scope="module")
 def name(reach: dict[str, str], own_database: str, stack_connections: None) -> Iterator[str]:
     """A workspace, a connection and a source of the lake of these tests' own; removed afterwards."""
@@ -81,12 +100,7 @@ def name(reach: dict[str, str], own_database: str, stack_connections: None) -> I
     dremio, store = DremioHook(), ObjectStoreHook("minio_default")
     for folder in (f"bronze/{name}/", f"bronze/landing/source={name}/"):
         store.remove(BUCKET, [item.key for item in store.objects(BUCKET, folder)])
-    with AirbyteHook() as airbyte:
-        client = airbyte.get_conn()
-        workspace = airbyte.workspace_id(name)
-        for kind in ("connections", "sources", "destinations"):
-            for entry in client.all(f"/{kind}", {"workspaceIds": workspace}):
-                client.call("DELETE", f"/{kind}/{entry[f'{kind[:-1]}Id']}")
+    empty_workspace(name)
     table = dremio.find_entity(["datalake", "bronze", name, "products"])
     if table is not None:
         dremio.delete_entity(table["id"], table.get("tag"))
@@ -94,13 +108,7 @@ def name(reach: dict[str, str], own_database: str, stack_connections: None) -> I
 
 @pytest.fixture(scope="module")
 def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("include")
-    (folder / "pipelines" / "connections").mkdir(parents=True)
-    (folder / "pipelines" / "airbyte.yaml").write_text(AIRBYTE.format(name=name))
-    (folder / "pipelines" / "connections" / f"{name}.yaml").write_text(CONNECTION.format(name=name))
-    with AirbyteHook() as airbyte:
-        apply(airbyte.get_conn(), load_declarations(folder / "pipelines"), BaseHook.get_connection)
-    return folder
+    return declared(name, CONNECTION, tmp_path_factory.mktemp("include"))
 
 
 @pytest.fixture
