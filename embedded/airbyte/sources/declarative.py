@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import dpath
 import pyarrow as pa
 import requests
 from airbyte_cdk.models import (
@@ -25,6 +26,7 @@ from airbyte_cdk.models import (
     Type,
 )
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.sources.declarative.extractors import dpath_extractor
 from airbyte_cdk.sources.streams.http.http_client import HttpClient
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
@@ -100,7 +102,7 @@ class DeclarativeSource:
         cdk_state = [AirbyteStateMessageSerializer.load(entry) for entry in state]
         reads = {stream.name: _StreamRead(stream, states.get(stream.name) or {}, delivery) for stream in streams}
         reasons: list[str] = []
-        with self._explained(reasons), _observed(self._compressed) as observed:
+        with self._explained(reasons), _direct_paths(), _observed(self._compressed) as observed:
             source = self._source(catalog, cdk_state)
             for message in source.read(logger, self._configuration, catalog, cdk_state):
                 self._keep(observed, delivery)
@@ -359,3 +361,29 @@ def _observed(compressed: bool) -> Iterator[_Observed]:
     finally:
         HttpClient._send_with_retry = original  # type: ignore[method-assign]
         logger.handlers, logger.propagate = handlers, propagate
+
+
+class _DirectPaths:
+    """What the CDK's extractor calls of `dpath`. That goes through all that a page holds to find one key of it, which
+    is a quarter of the time of a sync; a path of plain keys is followed instead.
+    """
+
+    values = staticmethod(dpath.values)
+
+    @staticmethod
+    def get(body: Any, path: list[str], default: Any) -> Any:
+        found = body
+        for name in path:
+            if not isinstance(found, dict) or name not in found or any(sign in name for sign in "*?["):
+                return dpath.get(body, path, default=default)
+            found = found[name]
+        return found
+
+
+@contextmanager
+def _direct_paths() -> Iterator[None]:
+    dpath_extractor.dpath = _DirectPaths  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        dpath_extractor.dpath = dpath  # type: ignore[attr-defined]
