@@ -382,8 +382,8 @@ class _DirectPaths:
 
 @contextmanager
 def _direct_paths() -> Iterator[None]:
-    dpath_extractor.dpath = _DirectPaths  # type: ignore[attr-defined]
+    dpath_extractor.dpath = _DirectPaths  # type: ignore[assignment]
     try:
         yield
     finally:
-        dpath_extractor.dpath = dpath  # type: ignore[attr-defined]
+        dpath_extractor.dpath = dpath

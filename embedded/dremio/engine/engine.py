@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class BoundQuery:
     user: str = ""
     personal: frozenset[str] = frozenset()  # functions whose value depends on the user
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The result's Arrow schema."""
         return arrow_schema(self.columns)
@@ -94,13 +95,10 @@ class Engine:
 
     def prepare(self, sql: str, session: Session) -> Statement:
         """Parse, resolve and bind `sql`; executes nothing."""
-        version = getattr(self.reflections, "version", 0) if self.reflections is not None else 0
-        key = (sql, session.context, session.user, self.catalog.version, version, self._access_version())
-        with self._cache_lock:
-            cached = self._cache.get(key)
-            if cached is not None:
-                self._cache.move_to_end(key)
-                return cached
+        key = self._cache_key(sql, session)
+        cached = self._cached(key)
+        if cached is not None:
+            return cached
         statement = self._prepare_anew(sql, session)
         if statement.kind == StatementKind.QUERY:
             with self._cache_lock:
@@ -108,6 +106,21 @@ class Engine:
                 while len(self._cache) > CACHED_STATEMENTS:
                     self._cache.popitem(last=False)
         return statement
+
+    def prepared(self, sql: str, session: Session) -> Statement | None:
+        """What `prepare` would give at once because nothing changed since it last did; DuckDB is not touched."""
+        return self._cached(self._cache_key(sql, session))
+
+    def _cache_key(self, sql: str, session: Session) -> tuple[Any, ...]:
+        version = getattr(self.reflections, "version", 0) if self.reflections is not None else 0
+        return (sql, session.context, session.user, self.catalog.version, version, self._access_version())
+
+    def _cached(self, key: tuple[Any, ...]) -> Statement | None:
+        with self._cache_lock:
+            cached = self._cache.get(key)
+            if cached is not None:
+                self._cache.move_to_end(key)
+            return cached
 
     def _prepare_anew(self, sql: str, session: Session) -> Statement:
         if len(sql) > MAX_STATEMENT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from embedded.dremio.engine import Engine, Handle, Relationship, Result, Session, Statement
+from embedded.dremio.engine.results import BATCH_ROWS
 from embedded.dremio.errors import Canceled, DremioError
 from embedded.dremio.jobs.model import Job, JobState
 from embedded.dremio.jobs.results import ResultStore
@@ -142,25 +144,27 @@ class JobStream:
         self._rows = 0
 
     def start(self, statement: Statement, session: Session) -> None:
-        """On a job's thread: execute, and deliver a short result whole; a long one gets a feeder thread."""
+        """On a job's thread: execute, and deliver a result of one batch; a longer one gets a feeder thread."""
         try:
             result = self._runner._execute(self.job, statement, session)
             self.schema = result.schema
             batches = iter(result.batches)
-            for _ in range(STREAM_QUEUE_BATCHES - 1):
-                batch = next(batches, None)
-                if batch is None:
-                    self._finish(result)
+            known = [next(batches)]
+            if known[0].num_rows < BATCH_ROWS:
+                known += itertools.islice(batches, 1)
+                if len(known) == 1:  # with its end at once: the client's thread is woken once
+                    self._finish(result, known[0])
                     return
-                self._deliver(batch)
         except BaseException as error:
             self._fail(error)
             return
-        threading.Thread(target=self._feed, args=(result, batches), name="flight-feed", daemon=True).start()
+        rest = itertools.chain(known, batches)
+        threading.Thread(target=self._feed, args=(result, rest), name="flight-feed", daemon=True).start()
 
     def _feed(self, result: Result, batches: Iterator[pa.RecordBatch]) -> None:
         try:
             for batch in batches:
+                self._rows += batch.num_rows
                 self._deliver(batch)
             self._finish(result)
         except BaseException as error:
@@ -168,8 +172,6 @@ class JobStream:
             self._fail(error)
 
     def _deliver(self, item: pa.RecordBatch | _End) -> None:
-        if isinstance(item, pa.RecordBatch):
-            self._rows += item.num_rows
         while not self._closed.is_set():
             try:
                 self._queue.put(item, timeout=0.2)
@@ -179,8 +181,12 @@ class JobStream:
         if isinstance(item, pa.RecordBatch):
             raise Canceled(self.job.handle.reason or "Query is cancelled because the client went away.")
 
-    def _finish(self, result: Result) -> None:
+    def _finish(self, result: Result, only: pa.RecordBatch | None = None) -> None:
+        if only is not None:
+            self._rows = only.num_rows
         self._runner.complete(self.job, self._rows if result.records is None else result.records)
+        if only is not None:
+            self._deliver(only)
         self._deliver(_End())
 
     def _fail(self, error: BaseException) -> None:

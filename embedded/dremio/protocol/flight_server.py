@@ -255,7 +255,8 @@ class DremioFlightServer(flight.FlightServerBase):
     # --- help -------------------------------------------------------------------------------------------------
 
     def _prepare(self, sql: str, session: Session) -> Statement:
-        return self._on_pool(self._runner.engine.prepare, sql, session)
+        engine = self._runner.engine
+        return engine.prepared(sql, session) or self._on_pool(engine.prepare, sql, session)
 
     def _on_pool(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._runner.engine.pool.submit(function, *arguments).result()
