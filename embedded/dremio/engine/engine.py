@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class BoundQuery:
     relationships: tuple[Relationship, ...] = ()
     user: str = ""
     personal: frozenset[str] = frozenset()  # functions whose value depends on the user
+    native: bool = False  # reads materializations alone: DuckDB's plan of it holds as long as they are there
+    idle: list[duckdb.DuckDBPyConnection] = field(default_factory=list)  # connections that have it prepared
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -197,6 +199,7 @@ class Engine:
             relationships = rewrite.relationships
             if rewrite.query is not None:
                 query = rewrite.query
+        native = bool(relationships) and all("materialization" in one.meta for one in query.find_all(exp.Table))
         window = self.tables(session, resolver)
         relation = QueryBinder(window).bind(query)
         system = [table.meta["system"] for table in query.find_all(exp.Table) if "system" in table.meta]
@@ -212,7 +215,14 @@ class Engine:
         finally:
             cursor.close()
         return BoundQuery(
-            relation.sql, columns, system, resolver.found, relationships, session.user, frozenset(window.personal)
+            relation.sql,
+            columns,
+            system,
+            resolver.found,
+            relationships,
+            session.user,
+            frozenset(window.personal),
+            native,
         )
 
     def tables(self, session: Session, resolver: Resolver) -> tables.EngineTables:
@@ -256,6 +266,8 @@ class Engine:
 
     def run_query(self, bound: BoundQuery, handle: Handle, shown: str) -> Result:
         """Start a bound query; its batches come as they are read."""
+        if bound.native:
+            return self._run_prepared(bound, handle, shown)
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
@@ -263,9 +275,18 @@ class Engine:
         except BaseException:
             cursor.close()
             raise
-        schema = bound.schema
-        batches = results.Started(results.stream(cursor, bound.sql, schema, handle, shown))
-        return Result(schema, batches)
+        batches = results.stream(cursor, bound.sql, bound.schema, handle, shown, cursor.close)
+        return Result(bound.schema, results.Started(batches))
+
+    def _run_prepared(self, bound: BoundQuery, handle: Handle, shown: str) -> Result:
+        """By a connection that has the query prepared: DuckDB's planning is most of the time that a small one takes."""
+        try:
+            cursor, text = bound.idle.pop(), "EXECUTE query"
+        except IndexError:
+            cursor, text = self.duck.cursor(), f"PREPARE query AS {bound.sql}; EXECUTE query"
+        handle.attach(cursor)
+        batches = results.stream(cursor, text, bound.schema, handle, shown, lambda: bound.idle.append(cursor))
+        return Result(bound.schema, results.Started(batches))
 
     def cancel(self, handle: Handle) -> None:
         """Stop the statement that runs with `handle`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import duckdb
@@ -76,9 +76,18 @@ def _convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def stream(
-    cursor: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema, handle: Handle, shown: str
+    cursor: duckdb.DuckDBPyConnection,
+    sql: str,
+    schema: pa.Schema,
+    handle: Handle,
+    shown: str,
+    give_back: Callable[[], object],
 ) -> Iterator[pa.RecordBatch]:
-    """Run a query and yield its batches; the cursor is closed at the end. Errors are Dremio's."""
+    """Run a query and yield its batches. Errors are Dremio's.
+
+    :param give_back: called when all was read; otherwise the cursor is closed.
+    """
+    after: Callable[[], object] = cursor.close
     try:
         reader = cursor.execute(sql).to_arrow_reader(BATCH_ROWS)
         seen = False
@@ -90,13 +99,14 @@ def stream(
                 yield conform(batch, schema)
         if not seen:
             yield empty(schema)
+        after = give_back
     except duckdb.Error as error:
         if handle.cancelled:
             raise Canceled(handle.reason) from error
         raise translate(error, shown) from error
     finally:
         handle.attach(None)
-        cursor.close()
+        after()
 
 
 class Started:

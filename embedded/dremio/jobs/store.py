@@ -38,8 +38,9 @@ _COLUMNS = (
     " cancellation_reason, reflections, datasets, started_at, ended_at"
 )
 
+# one statement for all that changed
 _UPSERT = f"""
-INSERT INTO jobs.job ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO jobs.job ({_COLUMNS}) SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::jobs.job, %s)
 ON CONFLICT (job_id) DO UPDATE SET state = excluded.state, history = excluded.history,
     row_count = excluded.row_count, error_message = excluded.error_message,
     cancellation_reason = excluded.cancellation_reason, reflections = excluded.reflections,
@@ -130,8 +131,8 @@ class JobStore:
         if not batch:
             return
         try:
-            with self._pool.connection() as connection, connection.cursor() as cursor:
-                cursor.executemany(_UPSERT, [_row_of_job(job) for job in batch.values()])
+            with self._pool.connection() as connection:
+                connection.execute(_UPSERT, [json.dumps([_row_of_job(job) for job in batch.values()])])
         except psycopg.Error:
             with self._lock:
                 self._changed = {**batch, **self._changed}
@@ -144,24 +145,23 @@ class JobStore:
         self.flush()
 
 
-def _row_of_job(job: Job) -> list[object]:
-    history = json.dumps([[state, at.isoformat()] for state, at in list(job.history)])
-    return [
-        job.job_id,
-        job.sql.replace("\0", ""),
-        job.user,
-        job.query_type,
-        job.context,
-        str(job.state),
-        history,
-        job.row_count,
-        job.error_message.replace("\0", ""),
-        job.cancellation_reason,
-        json.dumps(job.reflections),
-        job.datasets,
-        job.started_at,
-        job.ended_at,
-    ]
+def _row_of_job(job: Job) -> dict[str, object]:
+    return {
+        "job_id": job.job_id,
+        "sql": job.sql.replace("\0", ""),
+        "user_name": job.user,
+        "query_type": job.query_type,
+        "context": job.context,
+        "state": job.state,
+        "history": [[state, at.isoformat()] for state, at in list(job.history)],
+        "row_count": job.row_count,
+        "error_message": job.error_message.replace("\0", ""),
+        "cancellation_reason": job.cancellation_reason,
+        "reflections": job.reflections,
+        "datasets": job.datasets,
+        "started_at": job.started_at.isoformat(),
+        "ended_at": job.ended_at and job.ended_at.isoformat(),
+    }
 
 
 def _job_of_row(row: tuple) -> Job:
