@@ -7,7 +7,6 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from embedded.airbyte.catalog import ConfiguredStream
@@ -106,16 +105,15 @@ def validate(type_: str, configuration: dict[str, Any]) -> None:
 
 
 def open_destination(
-    type_: str, configuration: dict[str, Any], ledger: "Ledger", connection_id: Any, started_ms: int, scratch: Path
+    type_: str, configuration: dict[str, Any], ledger: "Ledger", connection_id: Any, started_ms: int
 ) -> Destination:
     """The writer of a destination.
 
     :param started_ms: epoch milliseconds of the attempt's start, which no other attempt of the connection has.
-    :param scratch: an empty local folder for files on their way.
     """
     module = importlib.import_module(DESTINATION_TYPES[type_].module)
     build: Callable[..., Destination] = module.build
-    return build(configuration, ledger, connection_id, started_ms, scratch)
+    return build(configuration, ledger, connection_id, started_ms)
 
 
 def _check_s3(configuration: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -37,7 +36,7 @@ TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above"
 
 
 def build(
-    configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int, scratch: Path
+    configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int
 ) -> "ElasticsearchDestination":
     """The writer of one configured server, for one attempt of a connection."""
     return ElasticsearchDestination(configuration, ledger, str(connection_id), started_ms)

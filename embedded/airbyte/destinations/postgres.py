@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -45,9 +44,7 @@ WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 
 
-def build(
-    configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int, scratch: Path
-) -> "PostgresDestination":
+def build(configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int) -> "PostgresDestination":
     """The writer of one configured database, for one attempt of a connection."""
     return PostgresDestination(configuration, ledger, str(connection_id), started_ms)
 

@@ -1,33 +1,33 @@
 """The S3 destination: a stream's rows as Parquet files in a bucket.
 
-Rows go to local files, and the files to the bucket when they are large enough or a state is to be stored.
+A file is sent while it is written, and appears when it is large enough or a state is to be stored.
 """
 
 import io
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from embedded.airbyte.destinations import S3_CODECS, Target
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.object_store import explained, s3_client
 from embedded.airbyte.worker.ledger import Ledger
 from embedded.airbyte.worker.parquet import ParquetFile, safe_name
+from embedded.airbyte.worker.upload import Upload
 
 DEFAULT_PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
 COMPARED_BYTES = 1024 * 1024
 
 
-def build(
-    configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int, scratch: Path
-) -> "S3Destination":
+def build(configuration: dict[str, Any], ledger: Ledger, connection_id: Any, started_ms: int) -> "S3Destination":
     """The writer of one configured bucket (whose files do not tell connections apart)."""
-    return S3Destination(S3Bucket(configuration), ledger, started_ms, scratch)
+    return S3Destination(S3Bucket(configuration), ledger, started_ms)
 
 
 class _StreamFiles:
@@ -36,6 +36,8 @@ class _StreamFiles:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.open: ParquetFile | None = None
+        self.upload: Upload | None = None  # the open file's way to the bucket
+        self.key = ""
         self.part = 0
         self.keys: list[str] = []
 
@@ -43,11 +45,10 @@ class _StreamFiles:
 class S3Destination:
     """Writes the files of one attempt."""
 
-    def __init__(self, bucket: "S3Bucket", ledger: Ledger, started_ms: int, scratch: Path) -> None:
+    def __init__(self, bucket: "S3Bucket", ledger: Ledger, started_ms: int) -> None:
         self.bucket = bucket
         self._ledger = ledger
         self._started_ms = started_ms
-        self._scratch = scratch
         self._streams: dict[str, _StreamFiles] = {}
 
     def stored_states(self) -> dict[str, tuple[Any, Any]]:
@@ -68,10 +69,12 @@ class S3Destination:
         if files.open is not None and not files.open.schema.equals(rows.schema):
             self._flush(stream)
         if files.open is None:
-            path = self._scratch / f"{safe_name(stream)}_{files.part}.parquet"
-            to = self.bucket
-            files.open = ParquetFile(path, rows.schema, to.codec, to.page_bytes, to.dictionary)
-        files.open.write(rows, buffer_bytes)
+            to, target = self.bucket, files.target
+            files.key = to.key(target.namespace, target.name, self._started_ms, files.part)
+            files.upload = to.begin_upload(files.key, target.generation)
+            files.open = ParquetFile(files.upload, rows.schema, to.codec, to.page_bytes, to.dictionary)
+        with self.bucket.explaining(f"write {files.key}"):
+            files.open.write(rows, buffer_bytes)
         if files.open.full:
             self._flush(stream)
 
@@ -107,24 +110,27 @@ class S3Destination:
         self.bucket.delete(self.bucket.keys(self._folder(target.stream.name)))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Give up what is still open, here and of attempts that were killed: the bucket would hold it for good."""
+        for files in self._streams.values():
+            if files.upload is not None:
+                files.upload.give_up()
+        self.bucket.give_up_uploads([self._folder(stream) for stream in self._streams], self._started_ms)
 
     def _folder(self, stream: str) -> str:
         target = self._streams[stream].target
         return self.bucket.folder(target.namespace, target.name)
 
     def _flush(self, stream: str) -> None:
-        """Upload what is still local."""
+        """Complete the file that is open."""
         files = self._streams[stream]
-        if files.open is None:
+        if files.open is None or files.upload is None:
             return
-        files.open.close()
-        key = self.bucket.key(files.target.namespace, files.target.name, self._started_ms, files.part)
-        self.bucket.upload(files.open.path, key, files.target.generation)
-        self._ledger.log("INFO", f"Stream {stream}: {files.open.rows} rows to {key}.")
-        files.open.path.unlink()
-        files.keys.append(key)
-        files.open, files.part = None, files.part + 1
+        with self.bucket.explaining(f"write {files.key}"):
+            files.open.close()
+            files.upload.complete()
+        self._ledger.log("INFO", f"Stream {stream}: {files.open.rows} rows to {files.key}.")
+        files.keys.append(files.key)
+        files.open, files.upload, files.part = None, None, files.part + 1
         self._ledger.report()
 
 
@@ -188,20 +194,31 @@ class S3Bucket:
         resolved = re.sub(r"\$\{(\w+)\}", lambda match: values[match.group(1)], text)
         return re.sub(r"/{2,}", "/", resolved).lstrip("/")
 
-    def upload(self, path: Path, key: str, generation: int | None = None) -> None:
+    def begin_upload(self, key: str, generation: int) -> Upload:
+        """An object in the making. Its own calls raise botocore's errors: see `explaining`."""
+        return Upload(self._client, self.name, key, {"ab-generation-id": str(generation)})
+
+    def give_up_uploads(self, folders: list[str], before_ms: int) -> None:
+        """Give up the uploads to these folders that were begun before; they are listed if the store does that."""
+        with suppress(ClientError, BotoCoreError):
+            for begun in self._client.list_multipart_uploads(Bucket=self.name).get("Uploads", []):
+                key, at = begun["Key"], begun["Initiated"].timestamp() * 1000
+                if at < before_ms and any(key.startswith(folder) for folder in folders):
+                    self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=begun["UploadId"])
+
+    def upload(self, path: Path, key: str) -> None:
         """Store a local file under the key; the object appears whole or not at all."""
-        metadata = {} if generation is None else {"ab-generation-id": str(generation)}
-        with self._explained(f"write s3://{self.name}/{key}"):
-            self._client.upload_file(str(path), self.name, key, ExtraArgs={"Metadata": metadata})
+        with self.explaining(f"write {key}"):
+            self._client.upload_file(str(path), self.name, key)
 
     def put(self, key: str, body: bytes) -> None:
         """Store bytes under the key."""
-        with self._explained(f"write s3://{self.name}/{key}"):
+        with self.explaining(f"write {key}"):
             self._client.put_object(Bucket=self.name, Key=key, Body=body)
 
     def get(self, key: str) -> bytes | None:
         """What is stored under the key; None if nothing is."""
-        with self._explained(f"read s3://{self.name}/{key}"):
+        with self.explaining(f"read {key}"):
             try:
                 body: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
                 return body
@@ -212,7 +229,7 @@ class S3Bucket:
 
     def holds(self, key: str, local: Path) -> bool | None:
         """Whether what is stored under the key is the same as a local file; None if nothing is."""
-        with self._explained(f"read s3://{self.name}/{key}"):
+        with self.explaining(f"read {key}"):
             try:
                 answer = self._client.get_object(Bucket=self.name, Key=key)
             except ClientError as error:
@@ -226,7 +243,7 @@ class S3Bucket:
 
     def keys(self, prefix: str) -> list[str]:
         """All object keys under a prefix."""
-        with self._explained(f"list s3://{self.name}/{prefix}"):
+        with self.explaining(f"list {prefix}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
@@ -234,8 +251,9 @@ class S3Bucket:
         """Remove objects; those that are gone already do not matter."""
         for start in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[start : start + 1000]]
-            with self._explained(f"delete {len(objects)} objects of s3://{self.name}"):
+            with self.explaining(f"delete {len(objects)} objects"):
                 self._client.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
 
-    def _explained(self, action: str) -> explained:
-        return explained("destination", action, self.endpoint, self._key_id)
+    def explaining(self, action: str) -> explained:
+        """A context in which the store's errors become a SyncFailure; `action` is a verb and what it is done to."""
+        return explained("destination", f"{action} in bucket {self.name}", self.endpoint, self._key_id)

@@ -33,7 +33,7 @@ def run_attempt(database_url: str, job_id: int, attempt: int, scratch: str) -> N
     tempfile.tempdir = str(folder)  # what a killed attempt leaves is removed with the folder
     ledger = Ledger(database_url, job_id, attempt)
     try:
-        _work(ledger, folder)
+        _work(ledger)
         ledger.succeed()
     except AttemptOver as over:
         log.warning("%s", over)
@@ -77,7 +77,7 @@ def as_failure(error: Exception) -> SyncFailure:
     )
 
 
-def _work(ledger: Ledger, folder: Path) -> None:
+def _work(ledger: Ledger) -> None:
     job = ledger.job()
     started_ms = time.time_ns() // 1_000_000
     destination = open_destination(
@@ -86,7 +86,6 @@ def _work(ledger: Ledger, folder: Path) -> None:
         ledger,
         job["connection_id"],
         started_ms,
-        folder,
     )
     try:
         delivery = Delivery(ledger, destination, job, started_ms)

@@ -1,9 +1,9 @@
 """Parquet files as Airbyte's S3 destination writes them: its own columns first, then the data's."""
 
+import io
 import os
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,16 @@ def with_airbyte_columns(
 
 
 class ParquetFile:
-    """One local Parquet file in the making, in row groups of about a million rows.
+    """One Parquet file in the making, in row groups of about a million rows.
 
-    A row group is written while the rows of the next are read. What fails in that (a full disk) is raised by the next
-    `write` that fills a row group, or by `close`.
+    A row group is written while the rows of the next are read. What fails in that is raised by the next `write` that
+    fills a row group, or by `close`, which leaves the sink open.
+
+    :param sink: binary file that is written from begin to end.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, codec: str, page_bytes: int, dictionary: bool) -> None:
-        self.path = path
+    def __init__(self, sink: io.IOBase, schema: pa.Schema, codec: str, page_bytes: int, dictionary: bool) -> None:
+        self._sink = sink
         self.schema = schema
         self.rows = 0
         self._pending: list[pa.Table] = []
@@ -84,7 +86,7 @@ class ParquetFile:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
         self._writing: Future[None] | None = None
         self._writer = pq.ParquetWriter(
-            path,
+            sink,
             schema,
             compression=codec,
             use_dictionary=dictionary,
@@ -108,7 +110,7 @@ class ParquetFile:
     @property
     def full(self) -> bool:
         """Whether what is written has reached the size at which Airbyte begins the next file."""
-        return self.path.stat().st_size >= FILE_BYTES
+        return self._sink.tell() >= FILE_BYTES
 
     def close(self) -> None:
         with self._thread:

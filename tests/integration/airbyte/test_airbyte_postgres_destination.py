@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -199,7 +198,7 @@ def test_an_attempt_that_was_given_up_and_lives_on_changes_nothing_more(warehous
     row = with_airbyte_columns(pa.table({"n": [1]}), extracted_at_ms=0, generation=0, job_id=1, changes=None)
 
     def begun(started_ms: int) -> Destination:
-        made = open_destination("postgres", warehouse.configuration(), ledger, connection, started_ms, Path())
+        made = open_destination("postgres", warehouse.configuration(), ledger, connection, started_ms)
         for each in (target, whole):
             made.begin(each)
             made.write(each.name, row, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -98,7 +97,7 @@ def test_namespaces(definition: str, format_: str | None, expected: str) -> None
 
 
 def test_column_names_become_those_of_airbytes_parquet_files() -> None:
-    destination = S3Destination(S3Bucket(CONFIGURATION), Mock(), AT, Path())
+    destination = S3Destination(S3Bucket(CONFIGURATION), Mock(), AT)
     assert destination.column_names("s", ["a b", "ok_1", "é"]) == ["a_b", "ok_1", "_"]
     with pytest.raises(SyncFailure, match="a b, a-b have the same name"):
         destination.column_names("s", ["a b", "a-b"])

@@ -39,11 +39,11 @@ def test_airbytes_columns_come_first_and_are_never_null() -> None:
 
 def test_row_groups_hold_a_million_rows_or_what_the_buffer_holds(tmp_path: Path) -> None:
     table = pa.table({"x": pa.array(range(2_500_000), pa.int64())})
-    file = ParquetFile(tmp_path / "a.parquet", table.schema, "snappy", 1024 * 1024, True)
+    file = ParquetFile((tmp_path / "a.parquet").open("wb", buffering=0), table.schema, "snappy", 1024 * 1024, True)
     file.write(table, buffer_bytes=2**30)
     file.close()
     assert groups(tmp_path / "a.parquet") == [1_000_000, 1_000_000, 500_000]
-    file = ParquetFile(tmp_path / "b.parquet", table.schema, "zstd", 1024 * 1024, True)
+    file = ParquetFile((tmp_path / "b.parquet").open("wb", buffering=0), table.schema, "zstd", 1024 * 1024, True)
     for start in range(0, 40_000, 10_000):
         file.write(table.slice(start, 10_000), buffer_bytes=160_000)
     file.close()
@@ -52,7 +52,7 @@ def test_row_groups_hold_a_million_rows_or_what_the_buffer_holds(tmp_path: Path)
 
 def test_a_file_is_full_at_its_size(tmp_path: Path, monkeypatch: object) -> None:
     schema = pa.schema([("x", pa.int64())])
-    file = ParquetFile(tmp_path / "a.parquet", schema, "none", 1024, False)
+    file = ParquetFile((tmp_path / "a.parquet").open("wb", buffering=0), schema, "none", 1024, False)
     assert not file.full
     parquet_bytes = parquet.FILE_BYTES
     try:
@@ -80,7 +80,7 @@ def small_disk() -> Iterator[None]:
 @pytest.mark.parametrize("writes", [1, 4])
 def test_a_full_disk_is_told_by_a_later_write_or_by_the_end(tmp_path: Path, small_disk: None, writes: int) -> None:
     table = pa.table({"x": np.random.default_rng(1).random(100_000)})
-    file = ParquetFile(tmp_path / "a.parquet", table.schema, "none", 1024 * 1024, False)
+    file = ParquetFile((tmp_path / "a.parquet").open("wb", buffering=0), table.schema, "none", 1024 * 1024, False)
     with pytest.raises(OSError, match="File too large"):
         for _ in range(writes):
             file.write(table, buffer_bytes=1)
