@@ -57,6 +57,7 @@ class Statement:
     relationships: tuple[Relationship, ...] = ()
     plan: Any = None
     access_version: int = 0  # of the privileges that it was checked against
+    is_short: bool = False  # when it last ran, its first rows came at once
 
 
 class Handle:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from embedded.dremio.engine import Engine, Handle, Relationship, Result, Session, Statement
+from embedded.dremio.engine import Engine, Handle, Relationship, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.results import BATCH_ROWS
 from embedded.dremio.errors import Canceled, DremioError
 from embedded.dremio.jobs.model import Job, JobState
@@ -25,6 +27,10 @@ log = logging.getLogger(__name__)
 STREAM_QUEUE_BATCHES = 4
 # Writers wait for the engine's one writer lock in these threads; readers must find a free one beside them.
 JOB_THREADS = 32
+# Statements that were short before have a lane of their own, as Dremio has queues by cost: no more of them at once than
+# there are processors, or they would get in each other's way, and none behind one that is long.
+SHORT_SECONDS = 0.05
+SHORT_THREADS = os.cpu_count() or 1
 UNEXPECTED = "Something went wrong."
 
 
@@ -39,6 +45,7 @@ class JobRunner:
         self.store = store
         self.results = results
         self._threads = ThreadPoolExecutor(JOB_THREADS, thread_name_prefix="job")
+        self._short = ThreadPoolExecutor(SHORT_THREADS, thread_name_prefix="short-job")
         self.on_relationships: Callable[[tuple[Relationship, ...]], None] = lambda relationships: None
 
     def new_job(self, sql: str, session: Session, query_type: str) -> Job:
@@ -109,6 +116,7 @@ class JobRunner:
         """Cancel what runs and wait for its end, so that no job is left without one."""
         for job in self.store.unfinished():
             self.cancel(job, "Query is cancelled because the server is stopping.")
+        self._short.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def stream(self, statement: Statement, session: Session) -> JobStream:
@@ -119,7 +127,8 @@ class JobRunner:
         """
         job = self.new_job(statement.sql, session, "FLIGHT")
         stream = JobStream(self, job)
-        self._threads.submit(stream.start, statement, session)
+        threads = self._short if statement.is_short else self._threads
+        threads.submit(stream.start, statement, session)
         stream.wait_for_first_batch()
         return stream
 
@@ -145,11 +154,13 @@ class JobStream:
 
     def start(self, statement: Statement, session: Session) -> None:
         """On a job's thread: execute, and deliver a result of one batch; a longer one gets a feeder thread."""
+        begun = time.monotonic()
         try:
             result = self._runner._execute(self.job, statement, session)
             self.schema = result.schema
             batches = iter(result.batches)
             known = [next(batches)]
+            statement.is_short = time.monotonic() - begun < SHORT_SECONDS and statement.kind == StatementKind.QUERY
             if known[0].num_rows < BATCH_ROWS:
                 known += itertools.islice(batches, 1)
                 if len(known) == 1:  # with its end at once: the client's thread is woken once
