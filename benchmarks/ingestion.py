@@ -66,6 +66,7 @@ COLUMNS = [
 class Figure:
     """What one tool came to: seconds and CPU seconds of its best run, and the peak of its memory in any."""
 
+    rows: int
     seconds: float
     cpu: float
     memory: int
@@ -81,7 +82,7 @@ def main() -> int:
     if arguments.rows % PAGE:
         parser.error(f"--rows is a multiple of {PAGE}, the records of a page")
     with tempfile.TemporaryDirectory(prefix="lakehouse-bench-peers.") as folder, instance("20k", "--no-run"):
-        bench = Bench(arguments.rows, arguments.repeat, peers(Path(folder)))
+        bench = Bench(arguments.rows, arguments.repeat, peers(Path(folder), PACKAGES))
         if arguments.only in (None, "postgres"):
             for columns in arguments.columns or [10, 50]:
                 bench.postgres(columns)
@@ -94,12 +95,12 @@ def main() -> int:
     return 0
 
 
-def peers(folder: Path) -> Path:
-    """An environment with the peers; its Python."""
+def peers(folder: Path, packages: list[str]) -> Path:
+    """An environment with the peers' packages; its Python."""
     uv = REPOSITORY / ".venv-uv" / "bin" / "uv"
     python = folder / "venv" / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *PACKAGES], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
     return python
 
 
@@ -237,9 +238,9 @@ class Bench:
         for _ in range(self.repeat):
             runs.setdefault("embedded Airbyte", []).append(self.ours(connection_id, self.rows))
             for name in names:
-                runs.setdefault(name, []).append(self.peer(python, name, job))
+                runs.setdefault(name, []).append(self.peer(python, name, job, self.rows))
         return {
-            name: Figure(*(min((run.seconds, run.cpu) for run in each)), max(run.memory for run in each))
+            name: Figure(self.rows, *(min((run.seconds, run.cpu) for run in each)), max(run.memory for run in each))
             for name, each in runs.items()
         }
 
@@ -255,9 +256,9 @@ class Bench:
         seconds = time.monotonic() - begun
         if done["status"] != "succeeded" or done["rowsSynced"] != rows:
             sys.exit(f"the sync ended as {done}")
-        return Figure(seconds, sum(watch.cpu.values()), watch.peak)
+        return Figure(rows, seconds, sum(watch.cpu.values()), watch.peak)
 
-    def peer(self, python: Path, name: str, job: dict[str, Any]) -> Figure:
+    def peer(self, python: Path, name: str, job: dict[str, Any], rows: int) -> Figure:
         command = [python, REPOSITORY / "benchmarks" / "_peers.py", name, json.dumps(job)]
         begun = time.monotonic()
         with (
@@ -270,16 +271,17 @@ class Bench:
             if failed:
                 said.seek(0)
                 sys.exit(f"{name} failed:\n{said.read().decode()[-3000:]}")
-        return Figure(seconds, sum(watch.cpu.values()), watch.peak)
+        return Figure(rows, seconds, sum(watch.cpu.values()), watch.peak)
 
     def show(self, title: str, size: int, found: dict[str, Figure]) -> None:
-        ours = found["embedded Airbyte"].seconds
+        ours = found["embedded Airbyte"]
         print(f"\n{title}")
         print(f"  {'':<20}{'seconds':>9}{'rows/s':>12}{'MB/s':>8}{'CPU s':>8}{'peak MiB':>10}{'ours is':>9}")
         for name, each in found.items():
+            rate = each.rows / each.seconds
             print(
-                f"  {name:<20}{each.seconds:9.2f}{self.rows / each.seconds:12,.0f}{size / 1e6 / each.seconds:8.0f}"
-                f"{each.cpu:8.2f}{each.memory / 2**20:10.0f}{each.seconds / ours:8.2f}x",
+                f"  {name:<20}{each.seconds:9.2f}{rate:12,.0f}{size / self.rows * rate / 1e6:8.0f}"
+                f"{each.cpu:8.2f}{each.memory / 2**20:10.0f}{ours.rows / ours.seconds / rate:8.2f}x",
                 flush=True,
             )
 
