@@ -10,10 +10,12 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+FIRST = "first rows at "  # before the time, on a line of its own of what a peer says
 # Airbyte's own columns, in DuckDB: what the embedded Airbyte adds to each row, so that both write the same
 AIRBYTE_COLUMNS = (
     "CAST(uuid() AS VARCHAR) AS _airbyte_raw_id, CAST(now() AS TIMESTAMPTZ) AS _airbyte_extracted_at, "
@@ -90,10 +92,7 @@ def adbc_alone(job: dict[str, Any], folder: Path) -> None:
 
 def dlt_with(backend: str) -> Callable[[dict[str, Any], Path], None]:
     def run(job: dict[str, Any], folder: Path) -> None:
-        os.environ |= {
-            "DLT_DATA_DIR": str(folder), "DLT_TELEMETRY__ENABLED": "false", "RUNTIME__DLTHUB_TELEMETRY": "false",
-        }  # fmt: skip
-        import dlt
+        pipeline = dlt_pipeline(job, folder)
         from dlt.sources.sql_database import sql_table
 
         options: dict[str, Any] = {"backend": backend, "chunk_size": 100_000}
@@ -102,20 +101,49 @@ def dlt_with(backend: str) -> Callable[[dict[str, Any], Path], None]:
                 "conn": job["dsn"], "return_type": "arrow_stream", "partition_on": "c0",
                 "partition_num": job["threads"],
             }  # fmt: skip
-        target = dlt.destinations.filesystem(
-            f"s3://{job['bucket']}/bench/{job['peer']}",
-            credentials={
-                "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
-                "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
-                "endpoint_url": job["endpoint"],
-                "region_name": "us-east-1",
-            },
-        )
-        pipeline = dlt.pipeline("bench", destination=target, dataset_name="t", pipelines_dir=str(folder))
         source = sql_table(job["dsn"].replace("postgresql:", "postgresql+psycopg2:"), job["table"], **options)
         pipeline.run(source, loader_file_format="parquet", write_disposition="replace").raise_on_failed_jobs()
 
     return run
+
+
+def dlt_tables(job: dict[str, Any], folder: Path) -> None:
+    """All tables of a schema, five read at a time (dlt's own number); says when the first rows were read."""
+    pipeline = dlt_pipeline(job, folder)
+    from dlt.sources.sql_database import sql_database
+
+    read: list[float] = []
+
+    def seen(rows: Any) -> Any:
+        if not read:
+            read.append(time.time())
+            print(f"\n{FIRST}{read[0]}", flush=True)
+        return rows
+
+    address = job["dsn"].replace("postgresql:", "postgresql+psycopg2:")
+    source = sql_database(address, schema=job["schema"], backend="pyarrow").parallelize()
+    for resource in source.resources.values():
+        resource.add_map(seen)
+    pipeline.run(source, loader_file_format="parquet", write_disposition="replace").raise_on_failed_jobs()
+
+
+def dlt_pipeline(job: dict[str, Any], folder: Path) -> Any:
+    """A pipeline into the bucket."""
+    os.environ |= {
+        "DLT_DATA_DIR": str(folder), "DLT_TELEMETRY__ENABLED": "false", "RUNTIME__DLTHUB_TELEMETRY": "false",
+    }  # fmt: skip
+    import dlt
+
+    target = dlt.destinations.filesystem(
+        f"s3://{job['bucket']}/bench/{job['peer']}",
+        credentials={
+            "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+            "endpoint_url": job["endpoint"],
+            "region_name": "us-east-1",
+        },
+    )
+    return dlt.pipeline("bench", destination=target, dataset_name="t", pipelines_dir=str(folder))
 
 
 def bare_cdk(job: dict[str, Any], folder: Path) -> None:
@@ -190,6 +218,7 @@ PEERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ADBC alone": adbc_alone,
     "dlt, connectorx": dlt_with("connectorx"),
     "dlt, pyarrow": dlt_with("pyarrow"),
+    "dlt, all tables": dlt_tables,
     "bare DuckDB": duckdb_csv,
     "bare CDK": bare_cdk,
     "Debezium": debezium,

@@ -9,7 +9,8 @@ whole and leaves snappy Parquet in the bucket; the embedded Airbyte does so by a
    dlt with its two fast backends.
 2. CSV in the bucket: bare DuckDB, all columns as text, as our source reads them, Airbyte's columns included.
 3. REST, pages of 1000 records: Airbyte's bare CDK, which reads and writes nothing.
-4. One connection of 1, 100 and 1,000 PostgreSQL tables of ten rows: what a stream costs, and the start.
+4. One connection of 1, 100 and 1,000 PostgreSQL tables of ten rows: what a stream costs, and the start: from the
+   request until Airbyte's API counts the first rows as committed; dlt's, until its process has read the first rows.
 
 MB are the table's pages in PostgreSQL, the file, and the bodies of the pages. Seconds are those of the best run, from
 the request to the end that is seen, start of the process included. CPU seconds, which tell more than the clock where
@@ -38,6 +39,7 @@ import httpx
 import psutil
 import psycopg2
 from _instance import EMBEDDED, REPOSITORY, instance, row_count
+from _peers import FIRST
 from botocore.config import Config
 
 THREADS = 2
@@ -70,6 +72,7 @@ class Figure:
     seconds: float
     cpu: float
     memory: int
+    first: float = 0.0  # seconds until the first rows, where that is asked for
 
 
 def main() -> int:
@@ -140,20 +143,25 @@ class Bench:
 
     def postgres(self, columns: int) -> None:
         table = f"bench_{columns}"
-        kinds = [COLUMNS[number % len(COLUMNS)] for number in range(columns)]
-        values = ", ".join(f"({value})::{kind} AS c{number}" for number, (kind, value) in enumerate(kinds))
-        with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE TABLE {table} AS SELECT {values} FROM generate_series(1, {self.rows}::bigint) AS i")
-            cursor.execute(f"SELECT pg_relation_size('{table}')")
-            size = cursor.fetchone()[0]  # type: ignore[index]
-            connection.commit()
-            connection.autocommit = True
-            cursor.execute(f"VACUUM ANALYZE {table}")
+        size = self.fill(table, columns, 0, self.rows)
         connection_id = self.connect(table, self.database("public"), [table])
         job = {"dsn": self.dsn, "table": table}
         names = ["DuckDB alone", "connectorx alone", "ADBC alone", "dlt, connectorx", "dlt, pyarrow"]
-        found = self.measure(connection_id, names, job, self.python)
+        found = self.measure(connection_id, names, job, self.python, self.rows)
         self.show(f"PostgreSQL, {self.rows:,} rows of {columns} columns, {size / 1e6:,.0f} MB", size, found)
+
+    def fill(self, table: str, columns: int, begin: int, end: int) -> int:
+        """Rows after `begin` and up to `end`, written by PostgreSQL itself; the table's bytes then."""
+        kinds = [COLUMNS[number % len(COLUMNS)] for number in range(columns)]
+        values = ", ".join(f"({value})::{kind} AS c{number}" for number, (kind, value) in enumerate(kinds))
+        rows = f"SELECT {values} FROM generate_series({begin + 1}::bigint, {end}) AS i"
+        with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute(f"CREATE UNLOGGED TABLE IF NOT EXISTS {table} AS {rows} WITH NO DATA")
+            cursor.execute(f"INSERT INTO {table} {rows}")
+            cursor.execute(f"VACUUM ANALYZE {table}")
+            cursor.execute(f"SELECT pg_relation_size('{table}')")
+            return int(cursor.fetchone()[0])  # type: ignore[index]
 
     def csv(self) -> None:
         key = "bench/in/rows.csv"
@@ -172,7 +180,7 @@ class Bench:
             "streams": [{"name": "rows", "globs": ["bench/in/*.csv"], "format": {"filetype": "csv"}}],
         }  # fmt: skip
         connection_id = self.connect("csv", {"configuration": source}, ["rows"])
-        found = self.measure(connection_id, ["bare DuckDB"], {"key": key}, self.python)
+        found = self.measure(connection_id, ["bare DuckDB"], {"key": key}, self.python, self.rows)
         self.show(f"CSV, {self.rows:,} rows of {len(COLUMNS)} columns, {size / 1e6:,.0f} MB", size, found)
 
     def rest(self) -> None:
@@ -185,13 +193,14 @@ class Bench:
             definition = self.ask("POST", path, {"name": "bench", "manifest": manifest})["id"]
             connection_id = self.connect("rest", {"configuration": {}, "definitionId": definition}, ["rows"])
             job = {"manifest": manifest, "rows": self.rows}
-            found = self.measure(connection_id, ["bare CDK"], job, EMBEDDED)
+            found = self.measure(connection_id, ["bare CDK"], job, EMBEDDED, self.rows)
         size = len(body) * (self.rows // PAGE)
         self.show(f"REST, {self.rows:,} records in pages of {PAGE}, {size / 1e6:,.0f} MB", size, found)
 
     def streams(self) -> None:
         """Syncs of few and many tables, all in one connection."""
-        print(f"\nOne connection of tables with ten rows\n  {'tables':<20}{'seconds':>9}{'CPU s':>8}{'peak MiB':>10}")
+        print("\nOne connection of tables with ten rows")
+        print(f"  {'tables':<26}{'first rows s':>13}{'seconds':>9}{'CPU s':>8}{'peak MiB':>10}{'ours is':>9}")
         for count in (1, 100, 1000):
             schema = f"bench_{count}_tables"
             with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
@@ -204,9 +213,15 @@ class Bench:
                 connection.commit()
             names = [f"table_{number}" for number in range(count)]
             connection_id = self.connect(schema, self.database(schema), names)
-            runs = [self.ours(connection_id, 10 * count) for _ in range(self.repeat)]
-            best = min(runs, key=lambda run: run.seconds)
-            print(f"  {count:<20,}{best.seconds:9.2f}{best.cpu:8.2f}{best.memory / 2**20:10.0f}", flush=True)
+            job = {"dsn": self.dsn, "schema": schema}
+            found = self.measure(connection_id, ["dlt, all tables"], job, self.python, 10 * count)
+            for name, each in found.items():
+                ratio = each.seconds / found["embedded Airbyte"].seconds
+                print(
+                    f"  {f'{count:,}, {name}':<26}{each.first:13.2f}{each.seconds:9.2f}{each.cpu:8.2f}"
+                    f"{each.memory / 2**20:10.0f}{ratio:8.2f}x",
+                    flush=True,
+                )
 
     def database(self, schema: str) -> dict[str, Any]:
         """The instance's PostgreSQL as a source."""
@@ -231,36 +246,45 @@ class Bench:
 
     # --- measuring -----------------------------------------------------------------------------------
 
-    def measure(self, connection_id: str, names: list[str], job: dict[str, Any], python: Path) -> dict[str, Figure]:
+    def measure(
+        self, connection_id: str, names: list[str], job: dict[str, Any], python: Path, rows: int
+    ) -> dict[str, Figure]:
         """Each tool in turn, `repeat` times, so that all have the same machine."""
         job |= {"endpoint": os.environ["S3_ENDPOINT_URL"], "bucket": BUCKET, "threads": THREADS}
         runs: dict[str, list[Figure]] = {}
         for _ in range(self.repeat):
-            runs.setdefault("embedded Airbyte", []).append(self.ours(connection_id, self.rows))
+            runs.setdefault("embedded Airbyte", []).append(self.ours(connection_id, rows))
             for name in names:
-                runs.setdefault(name, []).append(self.peer(python, name, job, self.rows))
+                runs.setdefault(name, []).append(self.peer(python, name, job, rows))
         return {
-            name: Figure(self.rows, *(min((run.seconds, run.cpu) for run in each)), max(run.memory for run in each))
+            name: Figure(
+                rows,
+                *min((run.seconds, run.cpu) for run in each),
+                max(run.memory for run in each),
+                min(run.first for run in each),
+            )
             for name, each in runs.items()
         }
 
     def ours(self, connection_id: str, rows: int) -> Figure:
-        begun = time.monotonic()
+        begun, first = time.monotonic(), 0.0
         asked = self.ask("POST", "/jobs", {"connectionId": connection_id, "jobType": "sync"})
         with Watch(server_of(self.airbyte.base_url.port), itself=False) as watch:
             while True:
                 done = self.ask("GET", f"/jobs/{asked['jobId']}")
+                if not first and done["rowsSynced"]:
+                    first = time.monotonic() - begun
                 if done["status"] in ("succeeded", "failed", "cancelled"):
                     break
                 time.sleep(0.05)
         seconds = time.monotonic() - begun
         if done["status"] != "succeeded" or done["rowsSynced"] != rows:
             sys.exit(f"the sync ended as {done}")
-        return Figure(rows, seconds, sum(watch.cpu.values()), watch.peak)
+        return Figure(rows, seconds, sum(watch.cpu.values()), watch.peak, first)
 
     def peer(self, python: Path, name: str, job: dict[str, Any], rows: int) -> Figure:
         command = [python, REPOSITORY / "benchmarks" / "_peers.py", name, json.dumps(job)]
-        begun = time.monotonic()
+        begun, clock = time.monotonic(), time.time()
         with (
             tempfile.TemporaryFile() as said,
             subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT) as process,
@@ -268,10 +292,12 @@ class Bench:
         ):
             failed = process.wait()
             seconds = time.monotonic() - begun
+            said.seek(0)
+            text = said.read().decode()
             if failed:
-                said.seek(0)
-                sys.exit(f"{name} failed:\n{said.read().decode()[-3000:]}")
-        return Figure(rows, seconds, sum(watch.cpu.values()), watch.peak)
+                sys.exit(f"{name} failed:\n{text[-3000:]}")
+        first = [float(line.removeprefix(FIRST)) - clock for line in text.splitlines() if line.startswith(FIRST)]
+        return Figure(rows, seconds, sum(watch.cpu.values()), watch.peak, *first)
 
     def show(self, title: str, size: int, found: dict[str, Figure]) -> None:
         ours = found["embedded Airbyte"]
