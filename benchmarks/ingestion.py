@@ -1,6 +1,7 @@
 """Ingestion: the embedded Airbyte beside the tools that people would pick, on the same machine, source and bucket.
 
     .venv/bin/python benchmarks/ingestion.py [--rows 1M] [--columns 10 --columns 50] [--repeat 3] [--only csv]
+    .venv/bin/python benchmarks/ingestion.py --growth 1M,10M,100M [--columns 10] [--repeat 3]
 
 An instance of its own is made, and an environment for the peers, both deleted at the end. Each tool reads the source
 whole and leaves snappy Parquet in the bucket; the embedded Airbyte does so by a job of its API, full_refresh_overwrite.
@@ -11,6 +12,9 @@ whole and leaves snappy Parquet in the bucket; the embedded Airbyte does so by a
 3. REST, pages of 1000 records: Airbyte's bare CDK, which reads and writes nothing.
 4. One connection of 1, 100 and 1,000 PostgreSQL tables of ten rows: what a stream costs, and the start: from the
    request until Airbyte's API counts the first rows as committed; dlt's, until its process has read the first rows.
+
+With --growth instead: PostgreSQL by ours alone at each of these sizes, time per row and peak memory. 100M rows of 10
+columns take 13 GB in PostgreSQL, 9 in the bucket, and twice these 9 while a run replaces the one before it.
 
 MB are the table's pages in PostgreSQL, the file, and the bodies of the pages. Seconds are those of the best run, from
 the request to the end that is seen, start of the process included. CPU seconds, which tell more than the clock where
@@ -81,11 +85,16 @@ def main() -> int:
     parser.add_argument("--columns", type=int, action="append", help="columns of the tables (default 10 and 50)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each, the best counts (default 3)")
     parser.add_argument("--only", choices=["postgres", "csv", "rest", "streams"], help="one of the tables")
+    parser.add_argument("--growth", type=sizes, help="sizes of one table, by ours alone, e.g. 1M,10M,100M")
     arguments = parser.parse_args()
     if arguments.rows % PAGE:
         parser.error(f"--rows is a multiple of {PAGE}, the records of a page")
     with tempfile.TemporaryDirectory(prefix="lakehouse-bench-peers.") as folder, instance("20k", "--no-run"):
         bench = Bench(arguments.rows, arguments.repeat, peers(Path(folder), PACKAGES))
+        if arguments.growth:
+            for columns in arguments.columns or [10]:
+                bench.growth(arguments.growth, columns)
+            return 0
         if arguments.only in (None, "postgres"):
             for columns in arguments.columns or [10, 50]:
                 bench.postgres(columns)
@@ -96,6 +105,11 @@ def main() -> int:
         if arguments.only in (None, "streams"):
             bench.streams()
     return 0
+
+
+def sizes(text: str) -> list[int]:
+    """Numbers of rows, the smallest first; for argparse."""
+    return sorted(row_count(each) for each in text.split(","))
 
 
 def peers(folder: Path, packages: list[str]) -> Path:
@@ -149,6 +163,28 @@ class Bench:
         names = ["DuckDB alone", "connectorx alone", "ADBC alone", "dlt, connectorx", "dlt, pyarrow"]
         found = self.measure(connection_id, names, job, self.python, self.rows)
         self.show(f"PostgreSQL, {self.rows:,} rows of {columns} columns, {size / 1e6:,.0f} MB", size, found)
+
+    def growth(self, sizes: list[int], columns: int) -> None:
+        """One table that grows, read whole at each size."""
+        table, filled, base = f"bench_growth_{columns}", 0, 0.0
+        print(f"\nPostgreSQL, a table of {columns} columns that grows, embedded Airbyte")
+        print(
+            f"  {'rows':<14}{'MB':>8}{'seconds':>9}{'rows/s':>12}{'us/row':>8}{'of first':>9}{'CPU us/row':>12}"
+            f"{'peak MiB':>10}",
+            flush=True,
+        )
+        for rows in sizes:
+            size = self.fill(table, columns, filled, rows)
+            connection_id = self.connect(f"{table}_{rows}", self.database("public"), [table])
+            runs = [self.ours(connection_id, rows) for _ in range(self.repeat)]
+            best, peak = min(runs, key=lambda run: run.seconds), max(run.memory for run in runs)
+            filled, base = rows, base or best.seconds / rows
+            print(
+                f"  {rows:<14,}{size / 1e6:8,.0f}{best.seconds:9.2f}{rows / best.seconds:12,.0f}"
+                f"{1e6 * best.seconds / rows:8.2f}{best.seconds / rows / base:8.2f}x"
+                f"{1e6 * best.cpu / rows:12.2f}{peak / 2**20:10.0f}",
+                flush=True,
+            )
 
     def fill(self, table: str, columns: int, begin: int, end: int) -> int:
         """Rows after `begin` and up to `end`, written by PostgreSQL itself; the table's bytes then."""
