@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 # where it is set, every process compiles anew all that it imports: seconds each
 unexport PYTHONDONTWRITEBYTECODE
 
-INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is installed here yet: run \`make up\` first."; exit 1; }
+INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is installed here yet: run \`make up\` first." >&2; exit 1; }
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
 .PHONY: help install install-dev up down status logs env run check new-connection load-files \

@@ -31,6 +31,7 @@ from embedded.stack.processes import (
 )
 
 console = Console(highlight=False)
+errors = Console(highlight=False, stderr=True)  # eval "$(make -s env)" would run what it finds on stdout
 DAILY = "daily_batch"
 SETUP = "platform_setup"
 CHANGES_SHOWN = 4  # of each service's; the run's logs in Airflow have all of them
@@ -42,7 +43,7 @@ def main() -> int:
     try:
         return arguments.command(arguments) or 0
     except (StackError, SettingsError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("\ninterrupted; what was started goes on running (`make status`, `make down`)")

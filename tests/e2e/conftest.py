@@ -36,7 +36,8 @@ def first_run(airflow: Airflow, dremio: Dremio) -> FirstRun:
     done = stack("up", check=False)
     output = done.stdout
     if done.returncode:
-        pytest.exit(f"the first run is not green, so the end-to-end tests are not run:\n{output[-3000:]}", returncode=1)
+        told = output[-3000:] + done.stderr
+        pytest.exit(f"the first run is not green, so the end-to-end tests are not run:\n{told}", returncode=1)
     made = re.search(r"Running daily_batch for (\S+) \(run (.+)\)", output)
     assert made, output
     day, run_id = made.groups()

@@ -54,7 +54,8 @@ def stack(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[st
     done = subprocess.run(
         [python, "-m", "embedded.stack", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
-    assert not check or done.returncode == 0, f"stack {arguments} ended with {done.returncode}:\n{done.stdout[-6000:]}"
+    told = done.stdout[-6000:] + done.stderr
+    assert not check or done.returncode == 0, f"stack {arguments} ended with {done.returncode}:\n{told}"
     return done
 
 
