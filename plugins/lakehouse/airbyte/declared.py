@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lakehouse.ops.declarations import DeclarationError, Declared, load, pipelines_dir
+from lakehouse.ops.declarations import DeclarationError, Declared, load, pipelines_dir, wrong
 
 SyncMode = Literal[
     "full_refresh_overwrite",
@@ -272,11 +272,15 @@ class Declarations:
 def load_connection(path: Path) -> Connection:
     """Return one declared connection, checked together with airbyte.yaml.
 
-    :raises DeclarationError: the file is wrong, is not named like its connection, or does not suit its destination.
+    :raises DeclarationError: the file is wrong, is not named like its connection, names a manifest that is not there,
+        or does not suit its destination.
     """
     connection = load(path, Connection)
     if connection.name != path.stem:
-        raise _wrong(path, "name", f"the file of connection {connection.name!r} is {connection.name}.yaml")
+        raise wrong(path, "name", f"the file of connection {connection.name!r} is {connection.name}.yaml")
+    manifest = connection.source.manifest
+    if manifest and not (path.parents[1] / manifest).is_file():
+        raise wrong(path, "source", f"manifest: {manifest} is not there; it is looked for below include/pipelines")
     try:
         airbyte = load(path.parents[1] / "airbyte.yaml", Airbyte)
     except DeclarationError:
@@ -284,18 +288,18 @@ def load_connection(path: Path) -> Connection:
     types = {item.name: item.type for item in airbyte.destinations}
     if connection.destination not in types:
         problem = f"{connection.destination!r} is no destination of airbyte.yaml: {', '.join(sorted(types))}"
-        raise _wrong(path, "destination", problem)
+        raise wrong(path, "destination", problem)
     dated = {stream.name: bool(stream.batch_date) for stream in connection.streams}
     if types[connection.destination] == LAKE:
         undated = [name for name, has in dated.items() if not has]
         if undated:
-            raise _wrong(path, "streams", f"batch_date is missing, which the lake needs: {', '.join(undated)}")
+            raise wrong(path, "streams", f"batch_date is missing, which the lake needs: {', '.join(undated)}")
     elif any(dated.values()) or connection.lakehouse.raw_path or connection.lakehouse.rejected_streams:
         problem = (
             f"{connection.destination!r} is of type {types[connection.destination]} and not the lake: leave out "
             "batch_date of the streams, and raw_path and rejected_streams under lakehouse"
         )
-        raise _wrong(path, "destination", problem)
+        raise wrong(path, "destination", problem)
     return connection
 
 
@@ -311,7 +315,7 @@ def load_connections(folder: Path | None = None) -> list[Connection]:
 def load_declarations(folder: Path | None = None) -> Declarations:
     """Return everything that is declared for Airbyte.
 
-    :raises DeclarationError: a file is wrong, or a connection names a manifest that is not there.
+    :raises DeclarationError: a file is wrong.
     """
     folder = folder or pipelines_dir()
     airbyte = load(folder / "airbyte.yaml", Airbyte)
@@ -322,12 +326,6 @@ def load_declarations(folder: Path | None = None) -> Declarations:
             manifest = load(folder / connection.source.manifest, Manifest)
             manifests[connection.source.manifest] = manifest.model_dump()
     return Declarations(airbyte, connections, manifests)
-
-
-def _wrong(path: Path, key: str, problem: str) -> DeclarationError:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    line = next((number for number, text in enumerate(lines, 1) if text.startswith(f"{key}:")), 1)
-    return DeclarationError(path, [f"{path}:{line}: {key}: {problem}"])
 
 
 FILES = {"airbyte.yaml": Airbyte, "connections/*.yaml": load_connection, "connectors/*.yaml": Manifest}

@@ -19,7 +19,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 import lakehouse
-from lakehouse.ops.declarations import DeclarationError, load, pipelines_dir
+from lakehouse.ops.declarations import DeclarationError, load, pipelines_dir, shown
 
 Reader = type[BaseModel] | Callable[[Path], Any]
 
@@ -41,7 +41,7 @@ def problems(folder: Path, known: dict[str, Reader]) -> list[str]:
         relative = path.relative_to(folder)
         reader = next((reader for pattern, reader in known.items() if relative.match(pattern)), None)
         if reader is None:
-            found.append(f"{relative}:1: no service reads this file; known: {', '.join(sorted(known))}")
+            found.append(f"{shown(path)}:1: no service reads this file; known: {', '.join(sorted(known))}")
         else:
             found += _problems_of(path, reader)
     return found

@@ -60,8 +60,8 @@ def load(path: str | Path, model: type[Model]) -> Model:
     path = path if path.is_absolute() else pipelines_dir() / path
     node = _compose(path)
     if node is None:
-        raise DeclarationError(path, [f"{_shown(path)}:1: the file is empty"])
-    doubled = [f"{_shown(path)}:{line}: {key}: given twice" for key, line in _doubled(node, ())]
+        raise DeclarationError(path, [f"{shown(path)}:1: the file is empty"])
+    doubled = [f"{shown(path)}:{line}: {key}: given twice" for key, line in _doubled(node, ())]
     if doubled:
         raise DeclarationError(path, doubled)
     try:
@@ -79,7 +79,7 @@ def _compose(path: Path) -> yaml.Node | None:
             return yaml.compose(stream, Loader=_LOADER)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise DeclarationError(path, [f"{_shown(path)}: cannot be read: {reason}"]) from error
+        raise DeclarationError(path, [f"{shown(path)}: cannot be read: {reason}"]) from error
     except yaml.YAMLError as error:
         raise DeclarationError(path, [_yaml_problem(path, error)]) from error
 
@@ -87,11 +87,18 @@ def _compose(path: Path) -> yaml.Node | None:
 def _yaml_problem(path: Path, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     what = " ".join(str(part) for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part)
-    return f"{_shown(path)}:{mark.line + 1 if mark else 1}: not valid YAML: {what or error}"
+    return f"{shown(path)}:{mark.line + 1 if mark else 1}: not valid YAML: {what or error}"
 
 
-def _shown(path: Path) -> str:
-    """The path as a person in the repository would type it."""
+def wrong(path: Path, key: str, problem: str) -> DeclarationError:
+    """Return the error for what a model cannot tell, at the line of a key of the file's first level."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = next((number for number, text in enumerate(lines, 1) if text.startswith(f"{key}:")), 1)
+    return DeclarationError(path, [f"{shown(path)}:{line}: {key}: {problem}"])
+
+
+def shown(path: Path) -> str:
+    """Return the path as a person in the repository would type it."""
     root = pipelines_dir().parent.parent
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
@@ -115,7 +122,7 @@ def _doubled(node: yaml.Node, above: tuple[str, ...]) -> list[tuple[str, int]]:
 
 def _problem(path: Path, root: yaml.Node, item: Any) -> str:
     line, key = _locate(root, item["loc"])
-    return f"{_shown(path)}:{line}: {key or '(whole file)'}: {_text(item)}"
+    return f"{shown(path)}:{line}: {key or '(whole file)'}: {_text(item)}"
 
 
 def _text(item: Any) -> str:
@@ -123,6 +130,8 @@ def _text(item: Any) -> str:
         return "unknown key"
     if item["type"] == "missing":
         return "missing"
+    if item["type"] == "model_type":
+        return "expected keys and values, `key: value`"
     given = item.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) or given is None else ""
     return item["msg"].removeprefix("Value error, ") + shown

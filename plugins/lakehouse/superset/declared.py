@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lakehouse.ops.declarations import DeclarationError, Declared, load, pipelines_dir
+from lakehouse.ops.declarations import DeclarationError, Declared, load, pipelines_dir, wrong
 from lakehouse.superset.bundle import Bundle, Item, read_folder
 from lakehouse.superset.connection import AirflowConnection, dremio_uri
 from lakehouse.superset.exceptions import SupersetConfigError
@@ -56,9 +56,13 @@ def check(path: Path) -> None:
     """
     declared = load(path, Dashboards)
     try:
-        bundle = declared.read_bundle(path)
+        whole = read_folder(declared.folder(path))
     except SupersetConfigError as error:
-        raise DeclarationError(path, [f"{declared.bundle}: {error}"]) from error
+        raise wrong(path, "bundle", " ".join(str(error).split())) from error
+    try:
+        bundle = whole.needed_by(declared.dashboards)
+    except SupersetConfigError as error:
+        raise wrong(path, "dashboards", str(error)) from error
     unsaved = [item.file for item in bundle.of("charts") if not item.content.get("query_context")]
     if unsaved:
         raise DeclarationError(

@@ -106,6 +106,12 @@ def test_what_is_not_declared_is_left_out(asked, tmp_path, capsys):
     assert [name for name, _, _ in asked] == ["two"]
 
 
+def test_a_folder_that_is_not_there_is_not_as_declared(asked, tmp_path, capsys):
+    assert main(["plan", "--include", str(tmp_path / "inculde")]) == 1
+    assert "inculde/pipelines: no such folder" in capsys.readouterr().err
+    assert asked == []
+
+
 def test_check_reads_the_declarations_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("LAKEHOUSE_INCLUDE", "/nowhere")
     include = tmp_path / "include"

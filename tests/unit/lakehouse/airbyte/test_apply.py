@@ -229,6 +229,12 @@ def test_what_is_delivered_elsewhere_is_not_published(tmp_path):
         ),
         (SOURCE.replace("postgres", "declarative") + "destination: lake\nstreams: []\n", "has a manifest"),
         (
+            SOURCE.replace("postgres", "declarative, manifest: connectors/gone.yaml")
+            + "destination: lake\nstreams: []\n",
+            ":2: source: manifest: connectors/gone.yaml is not there",
+        ),
+        ("- 1\n", "shop.yaml:1: (whole file): expected keys and values"),
+        (
             SOURCE.replace("postgres", "s3, configuration: {streams: [{name: f, input_schema: '{a: string}'}]}")
             + "destination: lake\nstreams: []\n",
             ":2: source: stream f: input_schema is no JSON: Expecting property name",

@@ -53,7 +53,7 @@ def test_a_good_file_is_read(write):
         pytest.param("title: a\ntitle: b\n", ":2: title: given twice", id="key given twice"),
         pytest.param("title: [\n", "not valid YAML", id="not YAML"),
         pytest.param("", ":1: the file is empty", id="empty"),
-        pytest.param("- a\n", ":1: (whole file): Input should be", id="a list where a mapping belongs"),
+        pytest.param("- a\n", ":1: (whole file): expected keys and values", id="a list where a mapping belongs"),
     ],
 )
 def test_errors_name_line_and_key(write, text, problem):
