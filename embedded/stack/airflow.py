@@ -301,16 +301,12 @@ def apply_connections(client: AirflowApi, settings: Settings) -> list[str]:
 
 
 def check_dashboards(settings: Settings) -> tuple[str, bool]:
-    """Asks for every chart as a browser does: what is said about them, and whether one had to be computed.
-
-    The connections are handed over by the environment, because Airflow's database is for its own processes.
-    """
-    named = {f"AIRFLOW_CONN_{each.pop('connection_id').upper()}": json.dumps(each) for each in connections(settings)}
+    """Asks for every chart as a browser does: what is said about them, and whether one had to be computed."""
     done = subprocess.run(
         [str(BIN / "python"), "-m", "lakehouse.superset.cached"],
         capture_output=True,
         text=True,
-        env=environment_for(settings.home, environment(settings) | named),
+        env=environment_for(settings.home, environment(settings)),
         cwd=REPOSITORY,
         check=False,
     )

@@ -43,7 +43,7 @@ class ManifestMissing(RuntimeError):
         self.directory = directory
         super().__init__(
             f"the dbt project {project_directory()} was changed (or never parsed): {directory} does not exist. "
-            f"Run `make up`, or `{COMMAND}`, and the DAG comes back."
+            f"Run `make up`, or `{COMMAND}` in Airflow's environment, and the DAG comes back."
         )
 
 

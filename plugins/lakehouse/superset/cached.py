@@ -7,6 +7,7 @@ cache is computed by being asked for, so a second call finds it there.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 
@@ -44,6 +45,7 @@ async def not_cached(hook: SupersetHook, requests: Sequence[ChartRequest]) -> li
 
 def main() -> int:
     """Print what is not cached; 0 if everything is."""
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")  # so that the metadata database is asked too
     hook = SupersetHook()
     requests = planned(hook, load(FILE, Dashboards).dashboards)
     missing = asyncio.run(not_cached(hook, requests))
