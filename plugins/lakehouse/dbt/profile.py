@@ -1,6 +1,7 @@
 """The dbt profile that stands for an Airflow connection of type `dremio`."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from cosmos.profiles.base import BaseProfileMapping
 
@@ -41,7 +42,7 @@ class DremioProfileMapping(BaseProfileMapping):
         fields: dict[str, Any] = {
             **self.mapped_params,
             **NAMES,
-            "use_ssl": bool(extra.get("use_ssl", False)),
+            "use_ssl": self._over_tls(),
             "verify_ssl": bool(extra.get("verify_ssl", True)),
             "threads": 4,
             **self.profile_args,
@@ -59,6 +60,11 @@ class DremioProfileMapping(BaseProfileMapping):
                 fields.pop(key, None)
         return self.filter_null(fields)
 
+    def _over_tls(self) -> bool:
+        """As the hook has it: the scheme of a host that is a URL, else `use_ssl`."""
+        scheme, separator, _ = str(self.conn.host).partition("://")
+        return scheme == "https" if separator else bool(self.conn.extra_dejson.get("use_ssl"))
+
     def transform_software_host(self, host: str) -> str:
-        """Take a scheme off the host, which the connection may have."""
-        return host.split("://", 1)[-1].rstrip("/")
+        """Take scheme and port off a host that is a URL."""
+        return urlsplit(f"//{host.split('://', 1)[-1]}").hostname or host

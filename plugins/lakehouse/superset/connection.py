@@ -81,8 +81,10 @@ def dremio_uri(conn: AirflowConnection) -> str:
             raise SupersetConfigError(
                 f"Connection {conn.conn_id!r}: {name} contains a semicolon, at which sqlalchemy-dremio cuts it."
             )
-    tls = extra.get("flight_use_ssl")
-    encrypted = bool(extra.get("use_ssl") if tls is None else tls)
+    scheme, is_url, _ = str(conn.host).partition("://")
+    rest_tls = scheme == "https" if is_url else extra.get("use_ssl")
+    flight_tls = extra.get("flight_use_ssl")
+    encrypted = bool(rest_tls if flight_tls is None else flight_tls)
     query = {"UseEncryption": str(encrypted).lower()}
     if encrypted and extra.get("ca_file"):
         query["TrustedCerts"] = str(extra["ca_file"])

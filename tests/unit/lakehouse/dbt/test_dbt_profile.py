@@ -32,9 +32,10 @@ def test_software_with_a_password() -> None:
     assert profile.env_vars == {"COSMOS_CONN_DREMIO_PASSWORD": "s3cret"}
 
 
-@pytest.mark.parametrize("host", ["https://dremio.example", "dremio.example", "https://dremio.example/"])
+@pytest.mark.parametrize("host", ["https://dremio.example", "dremio.example", "https://dremio.example:443/"])
 def test_host_may_have_a_scheme(host: str) -> None:
-    assert mapping(host=host, port=443, login="etl", password="x").profile["software_host"] == "dremio.example"
+    profile = mapping(host=host, port=443, login="etl", password="x").profile
+    assert (profile["software_host"], profile["use_ssl"]) == ("dremio.example", host.startswith("https"))
 
 
 def test_token_goes_where_dbt_looks_for_it() -> None:

@@ -57,7 +57,7 @@ def test_extra_sets_certificates_and_timeout():
             "dremio+flight://ana:pw@d:20010/dremio?UseEncryption=false",
         ),
         (
-            {"host": "https://d:9047", "password": "p@/:w", "extra": {"use_ssl": True}},
+            {"host": "https://d:9047", "password": "p@/:w"},
             "dremio+flight://ana:p%40%2F%3Aw@d:32010/dremio?UseEncryption=true",
         ),
         (
