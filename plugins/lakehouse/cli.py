@@ -117,6 +117,8 @@ def _superset(conn_id: str, write: bool) -> Outcome:
 
 def _export_dashboards(options: argparse.Namespace) -> int:
     """Write the declared dashboards, or those that are named, to the bundle that dashboards.yaml names."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
     from lakehouse.superset.declared import FILE, Dashboards
     from lakehouse.superset.exceptions import SupersetError
     from lakehouse.superset.export import export
@@ -127,7 +129,7 @@ def _export_dashboards(options: argparse.Namespace) -> int:
         done = export(
             SupersetHook(options.superset_conn_id), options.dashboards or declared.dashboards, declared.folder()
         )
-    except (DeclarationError, SupersetError) as error:
+    except (DeclarationError, SupersetError, AirflowNotFoundException) as error:
         print(f"  ! {error}", file=sys.stderr)
         return FAILED
     print(f"{declared.folder()}: {len(done.written)} files written")

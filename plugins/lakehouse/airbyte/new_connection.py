@@ -106,7 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Ask, check, discover, write; return the exit code."""
-    from lakehouse.airbyte.exceptions import AirbyteError  # Airflow, which the help needs not
+    from airflow.sdk.exceptions import AirflowNotFoundException  # which the help needs not
+
+    from lakehouse.airbyte.exceptions import AirbyteError
 
     try:
         path = _Dialogue(options).run()
@@ -115,6 +117,9 @@ def main(options: argparse.Namespace) -> int:
         return 1
     except (AirbyteError, NotGiven) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except AirflowNotFoundException as error:
+        print(f"error: {error}: create it in Airflow (Admin, Connections), then say it again", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
         print("\nNothing was written.", file=sys.stderr)

@@ -2,8 +2,8 @@
 
     python -m lakehouse.superset.cached
 
-prints the charts that would have to be computed, and ends with 1 if there are any. A chart that is missing from the
-cache is computed by being asked for, so a second call finds it there.
+prints the charts that would have to be computed, and ends with 1 if there are any, with 2 if it could not ask. A chart
+that is missing from the cache is computed by being asked for, so a second call finds it there.
 """
 
 import asyncio
@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lakehouse.ops.declarations import load
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from lakehouse.ops.declarations import DeclarationError, load
 from lakehouse.superset.browser_requests import ChartRequest
 from lakehouse.superset.declared import FILE, Dashboards
-from lakehouse.superset.exceptions import SupersetHttpError
+from lakehouse.superset.exceptions import SupersetError, SupersetHttpError
 from lakehouse.superset.hook import SupersetHook
 from lakehouse.superset.operators.warm_up import planned
 from lakehouse.superset.warming import CONCURRENCY, PATH
@@ -44,11 +46,15 @@ async def not_cached(hook: SupersetHook, requests: Sequence[ChartRequest]) -> li
 
 
 def main() -> int:
-    """Print what is not cached; 0 if everything is."""
+    """Print what is not cached; 0 if everything is, 1 if something is not, 2 if it cannot be told."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")  # so that the metadata database is asked too
     hook = SupersetHook()
-    requests = planned(hook, load(FILE, Dashboards).dashboards)
-    missing = asyncio.run(not_cached(hook, requests))
+    try:
+        requests = planned(hook, load(FILE, Dashboards).dashboards)
+        missing = asyncio.run(not_cached(hook, requests))
+    except (DeclarationError, SupersetError, AirflowNotFoundException) as error:
+        print(error, file=sys.stderr)
+        return 2
     for name in missing:
         print(f"not in the cache: {name}")
     print(f"{len(requests) - len(missing)} of {len(requests)} charts answer from the cache")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from lakehouse.airbyte import new_connection
 from lakehouse.airbyte.client import AirbyteClient, AirbyteSettings
@@ -105,6 +106,15 @@ def test_without_more_every_stream_is_taken_as_proposed(api, folder):
     # what the source is made with is what platform_setup finds declared
     assert api.sources["s1"]["configuration"]["password"] == "pw-source"
     assert written.source.from_connection["password"] == "password"
+
+
+def test_an_airflow_connection_that_is_not_there_is_told(api, folder, monkeypatch, capsys):
+    def absent(conn_id):
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+    monkeypatch.setattr(AirbyteHook, "get_connection", absent)
+    assert run(*POSTGRES) == 1
+    assert "error: The conn_id `crm_db` isn't defined: create it in Airflow" in capsys.readouterr().err
 
 
 def test_streams_and_modes_are_chosen_by_options(api, folder):

@@ -33,9 +33,9 @@ def test_the_projects_declaration_is_in_order():
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("pipelines/dashboards.yaml", "- sales-overview", "- sales", r"dashboards\.yaml:\d+: dashboards: .* slug 'sales'"),
+        ("pipelines/dashboards.yaml", "- sales-overview", "- sales", r"\.yaml:\d+: dashboards: .* slug 'sales'"),
         ("pipelines/dashboards.yaml", "bundle: ", "bundel: ", r"dashboards.yaml:\d+: bundel: unknown key"),
-        ("pipelines/dashboards.yaml", "bundle: superset", "bundle: absent", r"dashboards\.yaml:\d+: bundle: .*no such folder"),
+        ("pipelines/dashboards.yaml", "bundle: superset", "bundle: absent", r"\.yaml:\d+: bundle: .*no such folder"),
         ("superset/charts/sales_overview_orders.yaml", "uuid: ", "uid: ", "charts/sales_overview_orders.yaml"),
     ],
 )
