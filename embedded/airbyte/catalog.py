@@ -11,13 +11,6 @@ SYNC_MODES = {
     "incremental_append": ("incremental", "append"),
     "incremental_deduped_history": ("incremental", "append_dedup"),
 }
-UNSUPPORTED_MODES = (
-    "full_refresh_overwrite_deduped",
-    "full_refresh_update",
-    "full_refresh_soft_delete",
-    "incremental_update",
-    "incremental_soft_delete",
-)
 SCHEMA_CHANGES = ("ignore", "propagate_columns", "disable_connection")
 
 
