@@ -127,9 +127,9 @@ def test_the_operator_says_what_it_wrote(applied, context, folder):
 
 def test_the_command_writes_the_declared_bundle(applied, folder, monkeypatch, capsys):
     monkeypatch.setenv("LAKEHOUSE_INCLUDE", str(folder.parent))
+    (folder.parent / "pipelines").mkdir()
     assert main(["export-dashboards"]) == 1
     assert "dashboards.yaml: cannot be read" in capsys.readouterr().err
-    (folder.parent / "pipelines").mkdir()
     declared = folder.parent / "pipelines" / "dashboards.yaml"
     declared.write_text("{bundle: superset, database_connection: dremio_default, dashboards: [sales-overview]}")
     content(applied, "Daily revenue")["params"]["row_limit"] = 7
