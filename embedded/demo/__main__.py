@@ -85,7 +85,7 @@ def _load(options: argparse.Namespace) -> None:
         raise steps.DemoError(f"DEMO_SEED, DEMO_SCALE or DEMO_END_DATE cannot be used: {error}") from error
     started = time.monotonic()
     if steps.load(_setting("SHOP_DB_URL"), Inbox(), company, _say):
-        _say(f"Loaded in {time.monotonic() - started:.1f} s.")
+        print(f"loaded in {time.monotonic() - started:.1f} s")  # the rest is progress, on stderr
 
 
 def _advance(options: argparse.Namespace) -> None:

@@ -180,7 +180,9 @@ def run(arguments: argparse.Namespace) -> int:
     if known and arguments.dag not in known:
         raise StackError(f"there is no DAG {arguments.dag!r}. There are: {', '.join(sorted(known))}.")
     runs.wait_for_dag(client, arguments.dag)
-    runs.unpause(client, arguments.dag)
+    if client.call("GET", f"/dags/{arguments.dag}")["is_paused"]:
+        runs.unpause(client, arguments.dag)
+        console.print(f"{arguments.dag} was paused; from now on it also runs by its schedule, if it has one")
     conf = {"batch_date": arguments.date.isoformat()} if arguments.date else {}
     run_id = runs.trigger(client, arguments.dag, conf)
     console.print(f"Running {arguments.dag} (run {run_id})")

@@ -177,7 +177,7 @@ def superset(settings: Settings) -> Service:
         },
         healthy=responds(settings.url("SUPERSET_PORT") + "/health", contains="OK"),
         ports={"SUPERSET_PORT": settings.ports["SUPERSET_PORT"]},
-        start_seconds=120,
+        start_seconds=300,  # a first start makes its database
     )
 
 
