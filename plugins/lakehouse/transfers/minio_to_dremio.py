@@ -108,12 +108,14 @@ class MinioToDremioOperator(DremioSqlOperator):
         """
         plan = self._plan(context)
         statements = self._statements(plan)
-        progress = self._stored_progress(context, statements)
+        # the statements on the staging table are sent again together, those on the table itself look for themselves
+        progress = self._stored_progress(context, statements, repeatable_from=len(statements) - 1 - bool(self.replace))
         progress.carried = plan
         fresh = progress.index == 0 and progress.job_id is None
         if fresh and not self.replace and (there := self._count(plan["batch"])):
             self.log.info("%s has %d rows of batch %s already: nothing to load", self.table, there, plan["batch"])
             self._check_rows(plan, there)
+            self._drop_staging(plan["batch"])  # of a try that died after its INSERT
             return {"table": self.table, "batch": plan["batch"], "rows": there, "loaded": False}
         self._run(context, statements, progress)
         return self._finish(plan)
@@ -221,7 +223,7 @@ class MinioToDremioOperator(DremioSqlOperator):
         """Look at what the table has, then drop the staging table."""
         there = self._count(plan["batch"])
         self._check_rows(plan, there)
-        self.hook.run_job(f"DROP TABLE IF EXISTS {self._staging(plan['batch'])}", idempotent=True)
+        self._drop_staging(plan["batch"])
         self.log.info("%s has %d rows of batch %s", self.table, there, plan["batch"])
         return {"table": self.table, "batch": plan["batch"], "rows": there, "loaded": True}
 
@@ -241,6 +243,9 @@ class MinioToDremioOperator(DremioSqlOperator):
         table, column = quoted(self.table.split(".")), quoted([self.batch_column])
         (row,) = self.hook.query(f"SELECT COUNT(*) AS found FROM {table} WHERE {column} = {literal(batch)}")
         return int(row["found"])
+
+    def _drop_staging(self, batch: str) -> None:
+        self.hook.run_job(f"DROP TABLE IF EXISTS {self._staging(batch)}", idempotent=True)
 
     def _staging(self, batch: str) -> str:
         """A name for each batch, so that loads of two batches do not meet."""

@@ -226,8 +226,12 @@ class DremioSqlOperator(BaseOperator):
             method_name="resume",
         )
 
-    def _stored_progress(self, context: "Context", statements: list[str]) -> _Progress:
-        """Progress of an interrupted try, if its job runs or completed; else a fresh start."""
+    def _stored_progress(self, context: "Context", statements: list[str], repeatable_from: int = 0) -> _Progress:
+        """Progress of an interrupted try, if its job runs or completed; else a fresh start.
+
+        :param repeatable_from: a try that died after an earlier statement than this starts again too: it may have sent
+            the next one, which must not be sent twice.
+        """
         fresh = _Progress(hashlib.sha256("\0".join(statements).encode()).hexdigest())
         store = context.get("task_state_store")
         saved: Any = store.get(STATE_KEY) if store is not None else None
@@ -243,6 +247,9 @@ class DremioSqlOperator(BaseOperator):
             raise
         if job.state.is_terminal and job.state != "COMPLETED":
             self.log.info("An earlier try's job %s is %s; starting again", job.job_id, job.state)
+            return fresh
+        if job.state.is_terminal and progress.index + 1 < repeatable_from:
+            self.log.info("An earlier try came to statement %d; starting again", progress.index + 1)
             return fresh
         self.log.info("Adopting job %s of an earlier try, now %s", job.job_id, job.state)
         return progress
