@@ -1,5 +1,6 @@
 """Operators that run dbt on Dremio: a model with its own tests, tests over several models, freshness of sources."""
 
+import hashlib
 import json
 import re
 import uuid
@@ -12,7 +13,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.dbt import failures, runner
-from lakehouse.dbt.statements import Statements
+from lakehouse.dbt.statements import CANCEL_PATIENCE, Statements
+from lakehouse.dremio.jobs import task_tags
 from lakehouse.ops import database, records, releases
 from lakehouse.ops.lease import Lease, holder_of
 
@@ -73,7 +75,12 @@ class _DbtOperator(BaseOperator):
         started = datetime.now(UTC)
         with self._lease(context) as lease:
             self._refuse_write(context, lease)
-            self._statements = Statements(before_each=lambda: self._refuse_write(context, lease))
+            mark = hashlib.sha256(holder_of(context).name.encode()).hexdigest()[:16]
+            if context["ti"].try_number > 1:
+                self._cancel_earlier(mark)
+            self._statements = Statements(
+                before_each=lambda: self._refuse_write(context, lease), tags=task_tags(context) | {"task": mark}
+            )
             try:
                 result = runner.run(
                     runner.DbtCommand(
@@ -101,6 +108,20 @@ class _DbtOperator(BaseOperator):
         if self._statements is not None:
             cancelled = self._statements.cancel("the task was killed")
             self.log.info("Cancelled %d job(s) on Dremio: %s", len(cancelled), ", ".join(cancelled) or "none ran")
+
+    def _cancel_earlier(self, mark: str) -> None:
+        """Cancel the jobs that an earlier try has left running because its worker died; they would write beside ours.
+
+        They are found by the comment of their statements, where Dremio has a job list to ask (not Dremio Cloud).
+        """
+        from lakehouse.dremio.hook import DremioHook
+
+        dremio = DremioHook(self.dremio_conn_id)
+        for job_id, state in (dremio.find_jobs(mark) or {}).items():
+            if not state.is_terminal:
+                dremio.cancel_job(job_id)
+                ended = dremio.poll_job(job_id, CANCEL_PATIENCE)
+                self.log.info("Job %s of an earlier try was running and is %s", job_id, ended.state)
 
     def _refuse_write(self, context: Mapping[str, Any], lease: Lease | None) -> None:
         """Raise if this process may not send another statement. What only reads has nothing to refuse."""

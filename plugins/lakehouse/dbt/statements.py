@@ -8,9 +8,11 @@ Its HTTP session waits for ever for a server that takes a request and never answ
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from lakehouse.dremio.jobs import with_comment
 
 FIRST_LOOK = 0.01  # seconds; doubles up to LONGEST_PAUSE
 LONGEST_PAUSE = 0.5
@@ -24,10 +26,14 @@ class Statements:
     """The jobs of one dbt invocation.
 
     :param before_each: called before a statement is sent; what it raises keeps the statement from being sent.
+    :param tags: name the task, for a comment in front of each statement.
     """
 
-    def __init__(self, before_each: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, before_each: Callable[[], None] | None = None, tags: Mapping[str, str | int] | None = None
+    ) -> None:
         self._before_each = before_each
+        self.tags = dict(tags or {})
         self._lock = threading.Lock()
         self._running: dict[str, Any] = {}  # job id -> dbt-dremio's REST client, logged in
         self._stopped = ""
@@ -115,7 +121,7 @@ def watched(statements: Statements) -> Iterator[None]:
 
     def execute(cursor: Any, sql: str, bindings: Any = None, fetch: bool = False) -> None:
         statements.check()
-        sends(cursor, sql, bindings, fetch)
+        sends(cursor, with_comment(sql, statements.tags), bindings, fetch)
 
     cursor_class._populate_rowcount, cursor_class.execute = populate_rowcount, execute
     try:

@@ -52,6 +52,12 @@ def cancel_job(job_id: str) -> Call:
     return Call("POST", f"job/{_segment(job_id)}/cancel", idempotent=True)
 
 
+def find_jobs(text: str) -> Call:
+    """The job list of Dremio's own web pages (JobsListingResource): all editions of the software have it."""
+    params = {"filter": f'*=contains="{text}"', "offset": 0, "limit": 100}
+    return Call("GET", "/apiv2/jobs-listing/v1.0", params=params, idempotent=True)
+
+
 def get_catalog() -> Call:
     return Call("GET", "catalog", idempotent=True)
 

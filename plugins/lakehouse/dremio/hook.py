@@ -17,10 +17,11 @@ from lakehouse.dremio.exceptions import (
     DremioError,
     DremioJobLost,
     DremioNotFound,
+    DremioServerBusy,
     DremioTimeout,
     DremioUnreachable,
 )
-from lakehouse.dremio.jobs import Job
+from lakehouse.dremio.jobs import Job, JobState
 from lakehouse.dremio.quoting import quoted as quoted
 from lakehouse.dremio.rest import RestSession
 
@@ -216,6 +217,23 @@ class DremioHook(DbApiHook):
             self.rest.send(calls.cancel_job(job_id))
         except DremioError as error:
             self.log.warning("Job %s was not cancelled: %s", job_id, error)
+
+    def find_jobs(self, text: str) -> dict[str, JobState] | None:
+        """State by id of the jobs with `text` in their statement, newest first; None where there is no list to ask.
+
+        :param text: letters and digits, as of a comment.
+        :raises DremioUnreachable, DremioServerBusy: no answer.
+        """
+        if self.settings.project_id:
+            return None  # Dremio Cloud
+        try:
+            found = self.rest.send(calls.find_jobs(text))
+            return {str(job["id"]): JobState(job["state"]) for job in found["jobs"]}
+        except (DremioUnreachable, DremioServerBusy):
+            raise
+        except (DremioError, KeyError, TypeError, ValueError) as error:
+            self.log.warning("Dremio's job list cannot be asked: %s", error)
+            return None
 
     def poll_job(self, job_id: str, seconds: float) -> Job:
         """Watch a job until it ends, for at most `seconds`; return it as last seen."""

@@ -108,8 +108,7 @@ class MinioToDremioOperator(DremioSqlOperator):
         """
         plan = self._plan(context)
         statements = self._statements(plan)
-        # the statements on the staging table are sent again together, those on the table itself look for themselves
-        progress = self._stored_progress(context, statements, repeatable_from=len(statements) - 1 - bool(self.replace))
+        progress = self._stored_progress(context, statements, restartable=True)
         progress.carried = plan
         fresh = progress.index == 0 and progress.job_id is None
         if fresh and not self.replace and (there := self._count(plan["batch"])):

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -19,7 +20,7 @@ from lakehouse.dremio.exceptions import (
     DremioTimeout,
     DremioTooManyRows,
 )
-from lakehouse.dremio.jobs import Job, task_tags, with_comment
+from lakehouse.dremio.jobs import Job, JobState, task_tags, with_comment
 from lakehouse.dremio.links import DremioJobLink
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lakehouse.dremio.hook import DremioHook
 
 WAIT_IN_WORKER = 5.0  # seconds before deferring; very short deferrals go wrong in Airflow now and then
+LOOKED_UP = 10.0  # seconds in which Dremio's job list is to name a statement whose submission got no answer
 STATE_KEY = "dremio_sql"  # in the task's state store; renaming it breaks retries that are under way
 
 
@@ -38,6 +40,7 @@ class _Progress:
 
     fingerprint: str
     index: int = 0
+    submission: str | None = None  # in the comment of the statement that was sent last, kept before it was sent
     job_id: str | None = None
     deadline: float | None = None  # epoch seconds, for the statement that runs
     done: list[dict[str, Any]] = field(default_factory=list)
@@ -49,9 +52,12 @@ class DremioSqlOperator(BaseOperator):
 
     The task submits a statement, watches its job for 5 seconds and then defers, so no worker slot is held.
     It is durable: the job's id is kept across retries, so a task whose worker died adopts the job that it
-    had started. After a statement that failed, a retry starts again with the first statement. Killing the
-    task cancels the job. Each statement carries a comment naming DAG, task, run and try. OpenLineage is told the
-    tables, the statements and the job (`lakehouse.dremio.lineage`).
+    had started. One that it does not know, because the worker died before Dremio's answer or the answer was
+    lost, is looked up in Dremio's job list by the statement's comment; where there is no such list (Dremio
+    Cloud) the task fails as 'outcome unknown', unless it is `idempotent`. After a statement that failed, a
+    retry starts again with the first statement. Killing the task cancels the job. Each statement carries a
+    comment naming DAG, task, run and try. OpenLineage is told the tables, the statements and the job
+    (`lakehouse.dremio.lineage`).
 
     Example::
 
@@ -67,14 +73,11 @@ class DremioSqlOperator(BaseOperator):
     `row_count` is the last statement's, `accelerated_by` the ids of the reflections that answered it; with
     `return_rows` also `"rows"`, the last statement's, as dicts.
 
-    Known limit: a worker that dies between the submission and the storing of the job's id leaves a job that
-    the retry does not know of. Statements should be idempotent where that matters.
-
     :param sql: a statement, several separated by semicolons, the path of a `.sql` template, or a list of
         these (templated).
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     :param idempotent: the statements may be sent again when a submission got no answer or a job was lost;
-        otherwise the task fails as 'outcome unknown', without a retry. Default False.
+        otherwise the task fails as 'outcome unknown', without a retry, if the job is not found. Default False.
     :param timeout: seconds allowed to each statement, then its job is cancelled. Default: the task's
         `execution_timeout`, which Airflow itself does not apply while a task is deferred; without one, no limit.
     :param deferrable: wait in the triggerer. Default True.
@@ -183,8 +186,7 @@ class DremioSqlOperator(BaseOperator):
 
     def _run_statement(self, context: "Context", sql: str, progress: _Progress) -> None:
         if progress.job_id is None:
-            tagged = with_comment(sql, task_tags(context))
-            progress.job_id = self.hook.submit_sql(tagged, idempotent=self.idempotent)
+            progress.job_id = self._submit(context, sql, progress)
             progress.deadline = time.time() + self.timeout if self.timeout else None
             self._store(context, progress)
         self._running_job = self._last_job = progress.job_id
@@ -201,6 +203,32 @@ class DremioSqlOperator(BaseOperator):
         self.log.info("Job %s completed, %s rows", job.job_id, job.row_count)
         progress.done.append({"job_id": job.job_id, "row_count": job.row_count, "accelerated_by": list(job.chosen)})
         progress.index, progress.job_id, self._running_job = progress.index + 1, None, None
+
+    def _submit(self, context: "Context", sql: str, progress: _Progress) -> str:
+        """Send the statement; one whose answer is lost is looked up by its comment."""
+        progress.submission = uuid.uuid4().hex
+        self._store(context, progress)
+        tagged = with_comment(sql, task_tags(context) | {"submission": progress.submission})
+        try:
+            return self.hook.submit_sql(tagged, idempotent=self.idempotent)
+        except DremioOutcomeUnknown as error:
+            until = time.monotonic() + LOOKED_UP
+            while (found := self._look_up(progress.submission)) is not None:
+                if found:
+                    job_id = next(iter(found))
+                    self.log.info("The submission got no answer (%s); its job was found: %s", error.reason, job_id)
+                    return job_id
+                if time.monotonic() >= until:
+                    break
+                time.sleep(0.5)
+            raise
+
+    def _look_up(self, submission: str) -> dict[str, JobState] | None:
+        try:
+            return self.hook.find_jobs(submission)
+        except DremioError as error:
+            self.log.warning("The statement could not be looked up: %s", error)
+            return None
 
     def _wait(self, job_id: str, progress: _Progress) -> Job:
         """Return the ended job; defers when it takes longer than a few seconds."""
@@ -226,11 +254,10 @@ class DremioSqlOperator(BaseOperator):
             method_name="resume",
         )
 
-    def _stored_progress(self, context: "Context", statements: list[str], repeatable_from: int = 0) -> _Progress:
+    def _stored_progress(self, context: "Context", statements: list[str], *, restartable: bool = False) -> _Progress:
         """Progress of an interrupted try, if its job runs or completed; else a fresh start.
 
-        :param repeatable_from: a try that died after an earlier statement than this starts again too: it may have sent
-            the next one, which must not be sent twice.
+        :param restartable: the statements may be begun again whatever was sent of them.
         """
         fresh = _Progress(hashlib.sha256("\0".join(statements).encode()).hexdigest())
         store = context.get("task_state_store")
@@ -238,6 +265,18 @@ class DremioSqlOperator(BaseOperator):
         if not isinstance(saved, dict) or saved.get("fingerprint") != fresh.fingerprint:
             return fresh
         progress = _Progress(**saved)
+        if progress.job_id is None:  # that try died before it knew the job
+            found = self.hook.find_jobs(str(progress.submission))
+            if found is None and restartable:
+                return fresh
+            if found is None and not self.idempotent:
+                self._store(context, None)
+                why = "an earlier try ended before it came"
+                raise DremioNotRepeated(self.hook.settings.rest_url, why, statements[progress.index])
+            if not found:  # it was not sent, or may be repeated
+                return progress
+            progress.job_id = next(iter(found))
+            progress.deadline = time.time() + self.timeout if self.timeout else None
         try:
             job = self.hook.get_job(str(progress.job_id))
         except DremioJobLost:
@@ -247,9 +286,6 @@ class DremioSqlOperator(BaseOperator):
             raise
         if job.state.is_terminal and job.state != "COMPLETED":
             self.log.info("An earlier try's job %s is %s; starting again", job.job_id, job.state)
-            return fresh
-        if job.state.is_terminal and progress.index + 1 < repeatable_from:
-            self.log.info("An earlier try came to statement %d; starting again", progress.index + 1)
             return fresh
         self.log.info("Adopting job %s of an earlier try, now %s", job.job_id, job.state)
         return progress

@@ -1,4 +1,4 @@
-"""Dremio's operators, killed after each of their writes and run again: the end is that of an unbroken run."""
+"""Dremio's operators, killed after their writes and run again: the end is that of an unbroken run."""
 
 import re
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from lakehouse.ops import database, releases
 from lakehouse.transfers.dremio_to_minio import DremioToMinioOperator
 from lakehouse.transfers.minio_to_dremio import MinioToDremioOperator
 from tests.integration.lakehouse.dremio.test_reflections import make as refresh_reflections
-from tests.integration.lakehouse.killing import Tries, killed_after_each_write
+from tests.integration.lakehouse.killing import Tries, killed_after_its_writes
 
 MARTS = ["orders", "customers"]
 DB = "lakehouse_db"
@@ -62,7 +62,7 @@ def test_apply(hook, corner, tmp_path, tries):
         task = tries(
             lambda: DremioApplyOperator(task_id="apply", path=str(declared), parts=["sources", "spaces", "views"])
         )
-        assert killed_after_each_write(task, fresh, seen) >= 6
+        assert killed_after_its_writes(task, fresh, seen) >= 6
         assert task.run() == {"changed": [], "declared": 3}
     finally:
         fresh()
@@ -86,7 +86,7 @@ def test_promote(hook, lake, put_parquet, tries, own_records):
         return hook.query(f"SELECT (SELECT COUNT(*) FROM {new}) AS n, (SELECT COUNT(*) FROM {old}) AS o")
 
     task = tries(lambda: DremioPromoteOperator(task_id="promote", tables=[new, old]))
-    assert killed_after_each_write(task, fresh, seen) >= 2
+    assert killed_after_its_writes(task, fresh, seen) >= 2
     assert seen() == [{"n": 2, "o": 3}]
 
 
@@ -99,7 +99,7 @@ def test_statements(hook, lake, tries):
         f"INSERT INTO {table} SELECT 1 AS a WHERE (SELECT COUNT(*) FROM {table}) = 0",
     ]
     task = tries(lambda: DremioSqlOperator(task_id="sql", sql=sql, idempotent=True))
-    kills = killed_after_each_write(
+    kills = killed_after_its_writes(
         task,
         fresh=lambda: hook.run_job(f"DROP TABLE IF EXISTS {table}"),
         seen=lambda: hook.query(f"SELECT a FROM {table}"),
@@ -131,7 +131,7 @@ def test_load(hook, lake, tries, context_of):
         assert hook.query(f"SELECT COUNT(*) AS n FROM {table}") in ([{"n": 1}], [{"n": 4}])
 
     task = tries(lambda: MinioToDremioOperator(task_id="load", table=table, source=lake, **place))
-    assert killed_after_each_write(task, fresh, seen, readers) >= 5
+    assert killed_after_its_writes(task, fresh, seen, readers) >= 5
     rows, tables = seen()
     assert len(rows) == 4 and tables == [{"n": "t"}]
 
@@ -151,7 +151,7 @@ def test_reflections(hook, lake, tmp_path, tries, own_records):
         return one["name"], one["status"]["availability"], one["recordCount"]
 
     task = tries(lambda: refresh_reflections(tmp_path, table))
-    assert killed_after_each_write(task, fresh, seen) >= 3
+    assert killed_after_its_writes(task, fresh, seen) >= 3
     assert seen() == ("it_agg", "AVAILABLE", 1)
     hook.run_job(f"DROP TABLE {table}")
 
@@ -215,16 +215,16 @@ class TestRelease:
             hook.run_job(f'CREATE OR REPLACE VIEW "{own_gold}"."customers" AS {views["customers"]}')
 
         task = tries(lambda: DremioClaimSlotOperator(task_id="claim"), logical_date=NIGHT)
-        assert killed_after_each_write(task, released(1, interrupt), seen, shown) >= 3
+        assert killed_after_its_writes(task, released(1, interrupt), seen, shown) >= 3
         assert seen() == ("aa", [("killed", "b", "building"), ("killed", "b", "failed"), ("r0", "a", "released")])
 
     def test_release(self, tries, released, seen, shown):
         claimed = released(1, lambda: releases.claim_slot(DB, "killed", NIGHT.date()))
         task = tries(lambda: DremioReleaseOperator(task_id="release", marts=MARTS))
-        assert killed_after_each_write(task, claimed, seen, shown) >= 5
+        assert killed_after_its_writes(task, claimed, seen, shown) >= 5
         assert seen() == ("bb", [("killed", "b", "released"), ("r0", "a", "released")])
 
     def test_roll_back(self, tries, released, seen, shown):
         task = tries(lambda: DremioRollbackOperator(task_id="back"))
-        assert killed_after_each_write(task, released(2), seen, shown) >= 6
+        assert killed_after_its_writes(task, released(2), seen, shown) >= 6
         assert seen()[0] == "aa" and seen()[1][0] == ("killed", "a", "released")

@@ -1,4 +1,4 @@
-"""Buckets and retention, killed after each of their writes and run again: the end is that of an unbroken run."""
+"""Buckets and retention, killed after their writes and run again: the end is that of an unbroken run."""
 
 import json
 import uuid
@@ -8,7 +8,7 @@ import pytest
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator
 from lakehouse.minio.retention import RetentionOperator
-from tests.integration.lakehouse.killing import Tries, killed_after_each_write
+from tests.integration.lakehouse.killing import Tries, killed_after_its_writes
 
 DAYS = ["2020-01-01", "2020-01-02", "2020-01-03"]  # the newest of a table stays, however old it is
 
@@ -43,7 +43,7 @@ def test_buckets(store, bucket, tmp_path):
         return [store.has_prefix(bucket, prefix) for prefix in ("bronze/landing", "silver", "gold")]
 
     task = Tries(lambda: BucketApplyOperator(task_id="buckets", declaration=str(declared)), tmp_path / "store.json")
-    assert killed_after_each_write(task, fresh, seen) >= 4
+    assert killed_after_its_writes(task, fresh, seen) >= 4
     assert seen() == [True] * 3 and task.run()["made"] == []
 
 
@@ -70,5 +70,5 @@ def test_retention(store, bucket, tmp_path, monkeypatch):
         lambda: RetentionOperator(task_id="retention", bucket=bucket, keep_days={"exports/orders/": 30}),
         tmp_path / "store.json",
     )
-    assert killed_after_each_write(task, fresh, seen, readers) >= 4
+    assert killed_after_its_writes(task, fresh, seen, readers) >= 4
     assert seen() == sorted([*batches[DAYS[-1]], manifests[DAYS[-1]]])

@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,10 +81,17 @@ def hook(stack_connections: None) -> Iterator[SupersetHook]:
 @pytest.fixture(scope="session")
 def corner(dremio: Dremio, hook: SupersetHook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corner]:
     """The corner's bundle and its views; nothing is in Superset yet."""
+    with made_of(INCLUDE, SLUG, dremio, hook, tmp_path_factory.mktemp("include")) as made:
+        yield made
+
+
+@contextmanager
+def made_of(include: Path, slug: str, dremio: Dremio, hook: SupersetHook, folder: Path) -> Iterator[Corner]:
+    """A corner with the bundle of one dashboard, and its declaration, in `folder`."""
     name = f"superset_test_{uuid.uuid4().hex[:8]}"
-    made = Corner(slug=f"sales-{name[-8:]}", space=name, include=tmp_path_factory.mktemp("include"))
-    bundle = read_folder(INCLUDE / "superset").needed_by([SLUG])
-    _write(made, bundle)
+    made = Corner(slug=f"sales-{name[-8:]}", space=name, include=folder)
+    bundle = read_folder(include / "superset").needed_by([slug])
+    _write(made, bundle, include)
     dremio.client.post("/api/v3/catalog", json={"entityType": "space", "name": name}).raise_for_status()
     try:
         for item in bundle.of("datasets"):
@@ -101,15 +109,15 @@ def make_view(dremio: Dremio, space: str, dataset: dict[str, Any]) -> None:
     dremio.run(f'CREATE OR REPLACE VIEW {space}."{dataset["table_name"]}" AS SELECT {columns}')
 
 
-def _write(corner: Corner, bundle: Bundle) -> None:
+def _write(corner: Corner, bundle: Bundle, include: Path) -> None:
     """The bundle under other names, and its declaration."""
     others: dict[str, str] = {}
     for item in bundle.items.values():
-        text = (INCLUDE / "superset" / item.file).read_text()
+        text = (include / "superset" / item.file).read_text()
         text = UUID.sub(lambda found: others.setdefault(found.group(), str(uuid.uuid4())), text)
-        text = text.replace("schema: gold", f"schema: {corner.space}")
-        text = text.replace(f"slug: {SLUG}", f"slug: {corner.slug}")
-        text = text.replace("database_name: Lakehouse", f"database_name: {corner.space}")
+        text = re.sub("(?m)^schema: .*", f"schema: {corner.space}", text)
+        text = re.sub("(?m)^slug: .*", f"slug: {corner.slug}", text)
+        text = re.sub("(?m)^database_name: .*", f"database_name: {corner.space}", text)
         path = corner.include / "superset" / item.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

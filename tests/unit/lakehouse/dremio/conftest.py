@@ -13,7 +13,7 @@ from lakehouse.dremio import rest
 from lakehouse.dremio.connection import DremioSettings
 from lakehouse.dremio.hook import DremioHook
 
-Answer = httpx.Response | Exception | dict[str, Any] | list[Any] | None
+Answer = httpx.Response | BaseException | dict[str, Any] | list[Any] | None
 
 
 class ScriptedDremio:
@@ -41,7 +41,7 @@ class ScriptedDremio:
             return httpx.Response(404, json={"errorMessage": f"no {path}", "moreInfo": ""})
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         answer = answer(request) if callable(answer) and not isinstance(answer, httpx.Response) else answer
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, httpx.Response):
             return answer

@@ -153,6 +153,54 @@ def test_a_submission_without_an_answer_fails_without_a_retry(make, dremio, task
     assert len(dremio.sent("POST", "/api/v3/sql")) == 1
 
 
+LISTING = "/apiv2/jobs-listing/v1.0"
+
+
+def test_a_submission_without_an_answer_is_found_by_its_comment(make, dremio, task_context):
+    dremio.on("POST", "/api/v3/sql", httpx.ReadTimeout("slow"))
+    dremio.on(
+        "GET", LISTING, {"jobs": []}, {"jobs": [{"id": "9", "state": "RUNNING"}]}
+    )  # it comes into the list a moment later
+    dremio.on("GET", "/api/v3/job/9", {"jobState": "COMPLETED"})
+    assert make().execute(task_context)["statements"][0]["job_id"] == "9"
+    assert len(dremio.sent("POST", "/api/v3/sql")) == 1
+
+
+def test_one_that_is_not_in_the_list_fails_as_unknown(make, dremio, task_context, monkeypatch):
+    monkeypatch.setattr(module, "LOOKED_UP", 0.0)
+    dremio.on("POST", "/api/v3/sql", httpx.ReadTimeout("slow"))
+    dremio.on("GET", LISTING, {"jobs": []})
+    with pytest.raises(AirflowFailException, match="Outcome unknown"):
+        make().execute(task_context)
+
+
+@pytest.mark.parametrize(
+    ("listed", "idempotent", "sent"),
+    [([{"id": "9", "state": "RUNNING"}], False, 1), ([], False, 2), (None, True, 2)],
+    ids=["it had arrived", "it had not", "there is no list, and it may be repeated"],
+)
+def test_a_try_that_died_before_the_answer_is_looked_up(make, dremio, task_context, listed, idempotent, sent):
+    dremio.on("POST", "/api/v3/sql", KeyboardInterrupt(), {"id": "10"})
+    with pytest.raises(KeyboardInterrupt):
+        make(idempotent=idempotent).execute(task_context)
+    if listed is not None:
+        dremio.on("GET", LISTING, {"jobs": listed})
+    for job_id in ("9", "10"):
+        dremio.on("GET", f"/api/v3/job/{job_id}", {"jobState": "COMPLETED"})
+    result = make(idempotent=idempotent).execute(task_context)
+    assert result["statements"][0]["job_id"] == ("9" if listed else "10")
+    assert len(dremio.sent("POST", "/api/v3/sql")) == sent and task_context["task_state_store"] == {}
+
+
+def test_without_a_list_a_try_that_died_before_the_answer_is_unknown(make, dremio, task_context):
+    dremio.on("POST", "/api/v3/sql", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        make().execute(task_context)
+    with pytest.raises(AirflowFailException, match="an earlier try ended before it came"):
+        make().execute(task_context)
+    assert len(dremio.sent("POST", "/api/v3/sql")) == 1
+
+
 def test_a_server_that_goes_away_leaves_the_job_to_the_retry(make, dremio, task_context, monkeypatch):
     monkeypatch.setattr(rest, "MAX_ATTEMPTS", 1)
     dremio.on("POST", "/api/v3/sql", {"id": "9"})
