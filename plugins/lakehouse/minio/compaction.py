@@ -113,6 +113,18 @@ class Compactor:
                     done.append(_Folder(self, folder, lease, Path(place)).compact())
         return [one for one in done if one.before]
 
+    def finish_interrupted(self, folder: str, lease: Lease) -> None:
+        """Take back, or end, a join that was killed in the folder, whose lease the caller holds.
+
+        :param folder: ends with a slash.
+        :raises CannotCompact: the plan of that join cannot be read.
+        :raises StoreUnreachable: the object store does not answer or refuses the keys.
+        :raises LeaseLost: another has taken over.
+        """
+        if self._store.objects(self._bucket, folder + PLAN):
+            with tempfile.TemporaryDirectory(prefix="compact-") as place:
+                _Folder(self, folder, lease, Path(place)).finish_interrupted()
+
     def _lease_name(self, folder: str) -> str:
         return f"compact/{self._bucket}/{folder}"
 
@@ -156,7 +168,7 @@ class _Folder:
         self._address = f"s3://{by._bucket}/{folder}"
 
     def compact(self) -> Compacted:
-        self._finish_interrupted()
+        self.finish_interrupted()
         before = after = rows = bytes_before = bytes_after = 0
         for inputs in self._groups(self._by._small(self._here().values())):
             path = self._place / "joined"
@@ -264,10 +276,11 @@ class _Folder:
             raise CannotCompact(
                 self._address, "the joined object was not copied whole", "Look at the object store's disk and log."
             )
+        self._lease.check()  # who has taken over has taken the joined object back: its inputs are the rows
         self._remove(*names)
         self._forget(plan)
 
-    def _finish_interrupted(self) -> None:
+    def finish_interrupted(self) -> None:
         """Take back, or end, what a run that was killed has begun."""
         there = self._here()
         if PLAN not in there:

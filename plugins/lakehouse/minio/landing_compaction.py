@@ -5,11 +5,15 @@ from collections.abc import Iterable
 from lakehouse.minio.compaction import Compacted, Compactor, digest
 from lakehouse.minio.hook import ObjectStoreHook, StoredObject
 from lakehouse.minio.partitions import made_of
-from lakehouse.minio.publish import lease_name
-from lakehouse.ops.lease import Holder
+from lakehouse.ops.lease import Holder, Lease
 
 SMALL_BYTES = 64 << 20
-_JOINED = "-joined-"
+JOINED = "-joined-"  # in the name of every object that was made of others
+
+
+def lease_name(bucket: str, published: str, stream: str) -> str:
+    """Return the lease that whoever changes what a stream has landed or published holds."""
+    return f"publish/{bucket}/{published}/{stream}"
 
 
 class LandingCompactor(Compactor):
@@ -17,7 +21,7 @@ class LandingCompactor(Compactor):
 
     A published object is named after the landing object that it was made of. That one must stay: the rows would be
     published once more under the name of what it is joined to. Nothing is published meanwhile, because publishing
-    holds the same lease.
+    holds the same lease; and what a killed join has left behind, publishing puts right before it looks.
 
     The joined object's name begins with that of the last one in it: the order of keys stays the order in which rows
     came, by which publishing tells the newest columns.
@@ -46,12 +50,16 @@ class LandingCompactor(Compactor):
         """Join what is small and not published; raises as `compact`."""
         return self.compact(f"{self._landing}/{self._stream}/")
 
+    def finish(self, lease: Lease) -> None:
+        """Take back, or end, a join that was killed; by who holds the stream's lease. Raises as `compact`."""
+        self.finish_interrupted(f"{self._landing}/{self._stream}/", lease)
+
     def _lease_name(self, folder: str) -> str:
         return lease_name(self._bucket, self._published, self._stream)
 
     def _output(self, names: dict[str, str]) -> str:
-        last = list(names)[-1].removesuffix(".parquet").split(_JOINED)[0]
-        return f"{last}{_JOINED}{digest(names)}.parquet"
+        last = list(names)[-1].removesuffix(".parquet").split(JOINED)[0]
+        return f"{last}{JOINED}{digest(names)}.parquet"
 
     def _small(self, items: Iterable[StoredObject]) -> list[StoredObject]:
         published = self._store.objects(self._bucket, f"{self._published}/{self._stream}/")

@@ -299,8 +299,8 @@ class CompactLandingOperator(BaseOperator):
     For a connection that is synced every few seconds: without it the batch would publish as many objects as there
     were syncs. The rows stay as they are; what has been published already stays too. A stream that is being published
     is left to the next run. Safe to interrupt and to run again, as CompactOperator, with which it shares everything
-    but what may be joined; a batch that runs between a kill and the next run publishes some rows twice, of which
-    staging takes one.
+    but what may be joined. After a kill PublishOperator, which holds the same lease, takes the join back or ends it
+    before it publishes, and the live copies stay as they are until then: each row is there once.
 
     Returns (XCom) `{"before": objects that were joined, "after": objects made of them, "rows"}`.
 

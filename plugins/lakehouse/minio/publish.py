@@ -16,7 +16,8 @@ from lakehouse.minio.dropped import lost_columns
 from lakehouse.minio.exceptions import ColumnDropped, PublishError, ValuesAltered
 from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.landing import LandingIndex, LandingObject, inspect
-from lakehouse.minio.partitions import Slice, current, desired, empty_name, superseded
+from lakehouse.minio.landing_compaction import LandingCompactor, lease_name
+from lakehouse.minio.partitions import Slice, current, desired, empty_name, made_of, superseded
 from lakehouse.minio.slicing import cut, write_empty
 from lakehouse.minio.unify import unified
 from lakehouse.ops.lease import Holder, Lease, LeaseHeld
@@ -99,11 +100,6 @@ class Published:
     days: list[str]
 
 
-def lease_name(bucket: str, published: str, stream: str) -> str:
-    """Return the lease that whoever changes what a stream has landed or published holds."""
-    return f"publish/{bucket}/{published}/{stream}"
-
-
 class StreamPublisher:
     """Publishes the streams of one source, each all or nothing.
 
@@ -141,6 +137,7 @@ class StreamPublisher:
         :raises ValuesAltered: Airbyte put null (or a shortened value) in the place of one that it could not deliver.
             Nothing was changed.
         :raises PublishError: the data cannot be published (a changed type, no column for the day, not Parquet).
+        :raises CannotCompact: what a killed join of landing objects has left behind cannot be read.
         :raises StoreUnreachable: the object store does not answer.
         :raises LeaseLost: another try of the task has taken over.
         """
@@ -164,6 +161,7 @@ class StreamPublisher:
     def _publish(self, stream: Stream, batch: str, lease: Lease, folder: Path) -> Published:
         rule = BatchDate(stream.batch_date)
         target = f"{self._published}/{stream.name}/"
+        self._finish_join(stream, lease)
         objects, past, fetched = self._landed(stream, rule, folder)
         self._refuse_dropped(stream, objects, past)
         self._refuse_altered(stream, current(objects, rule))
@@ -194,6 +192,18 @@ class StreamPublisher:
             len(obsolete),
             sorted({name.split("/")[0].removeprefix("date=") for name in (*sizes, *obsolete)}),
         )
+
+    def _finish_join(self, stream: Stream, lease: Lease) -> None:
+        """Landing holds each row once, also where a join of its objects was killed."""
+        LandingCompactor(
+            self._store,
+            bucket=self._bucket,
+            landing=self._landing,
+            published=self._published,
+            stream=stream.name,
+            conn_id=self._conn_id,
+            holder=self._holder,
+        ).finish(lease)
 
     def _landed(
         self, stream: Stream, rule: BatchDate, folder: Path
@@ -241,7 +251,7 @@ class StreamPublisher:
 
     def _fetch(self, stream: Stream, key: str, folder: Path) -> Path:
         self._stop_if_told(stream)
-        path = folder / f"landed-{len(list(folder.iterdir()))}.parquet"
+        path = folder / f"{made_of(key)}.parquet"
         self._store.fetch(self._bucket, key, path)
         return path
 
