@@ -218,6 +218,7 @@ class Connection(Declared):
                 {"name": item.name, "batch_date": item.batch_date}
                 | ({"dropped_columns": list(item.dropped_columns)} if item.dropped_columns else {})
                 | ({"required_columns": required} if (required := self.source.file_columns(item.name)) else {})
+                | ({"overwrites": True} if item.sync_mode.startswith("full_refresh_overwrite") else {})
                 for item in self.streams
                 if item.batch_date
             ),

@@ -87,8 +87,8 @@ class PublishOperator(BaseOperator):
 
     :param source: name of the source, the `<s>` of `bronze/landing/source=<s>` and `bronze/<s>`.
     :param streams: one mapping per stream with `name`, `batch_date` (a column, `file_name` or `snapshot`) and
-        optionally `columns`, `dropped_columns` and `required_columns` (see `lakehouse.minio.publish.Stream`)
-        (templated).
+        optionally `columns`, `dropped_columns`, `required_columns` and `overwrites` (see
+        `lakehouse.minio.publish.Stream`) (templated).
     :param columns: stream -> columns, for streams that name none themselves: what AirbyteSyncOperator returns
         under this name (templated).
     :param batch: day YYYY-MM-DD that snapshots belong to (templated); None: the run's batch (`lakehouse.ops.batch`).

@@ -1,6 +1,7 @@
 """Which objects a published stream consists of: a pure function of what landed."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from lakehouse.minio.landing import LandingObject
 # Part of every name: raised when published objects are to be written differently.
 _FORM = "1"
 _HEX = 12  # digits of each half of a name
+_GENERATION = re.compile(r"-g(\d+)\.parquet$")  # of streams that are overwritten
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,20 @@ def current(objects: Sequence[LandingObject], rule: BatchDate) -> list[LandingOb
     return [item for item in objects if not rule.is_snapshot or item.generation == newest]
 
 
-def desired(objects: Sequence[LandingObject], schema: pa.Schema, rule: BatchDate, batch: str) -> dict[str, Slice]:
+def desired(
+    objects: Sequence[LandingObject], schema: pa.Schema, rule: BatchDate, batch: str, overwrites: bool = False
+) -> dict[str, Slice]:
     """Return name relative to the stream's folder (`date=<day>/<name>.parquet`) -> slice.
 
     A name is made of the landing object's key and of everything that its content depends on, so an object that
     is there under its name is right, and a changed schema gives new names.
 
     :param batch: day of the run, which a snapshot belongs to.
+    :param overwrites: whether names are to tell Airbyte's generation, for `superseded`.
     """
     named: dict[str, Slice] = {}
     for item in current(objects, rule):
-        version = _digest(item.etag, str(item.size), _form(schema))
+        version = _digest(item.etag, str(item.size), _form(schema)) + (f"-g{item.generation}" if overwrites else "")
         whole = item.copyable and len(item.days) == 1 and _same_columns(item.schema, schema)
         for source_day, rows in item.days.items():
             day = batch if source_day == SNAPSHOT_DAY else source_day
@@ -71,11 +76,15 @@ def superseded(
     objects: Iterable[LandingObject],
     rule: BatchDate,
     batch: str,
+    overwritten_before: int = 0,
 ) -> list[str]:
     """Return the published names that another has taken the place of.
 
     What came from a landing object that is there no more stays: retention thins out landing, not bronze.
     Of a snapshot, everything else in the run's own partition goes.
+
+    :param overwritten_before: generation before which Airbyte has overwritten everything: of it nothing stays. A name
+        that tells no generation is from before the stream was overwritten.
     """
     keep = set(wanted)
     sources = {made_of(item.key) for item in objects}
@@ -84,9 +93,15 @@ def superseded(
         folder, _, file = name.rpartition("/")
         from_landing = file.split("-")[0] in sources
         stale = folder == f"date={batch}" if rule.is_snapshot else from_landing
-        if name not in keep and file.endswith(".parquet") and (stale or file.startswith("empty-")):
+        stale = stale or file.startswith("empty-") or _generation(file) < overwritten_before
+        if name not in keep and file.endswith(".parquet") and stale:
             gone.append(name)
     return gone
+
+
+def _generation(file: str) -> int:
+    told = _GENERATION.search(file)
+    return int(told[1]) if told else 0
 
 
 def _same_columns(one: pa.Schema, other: pa.Schema) -> bool:

@@ -74,6 +74,8 @@ class Stream:
         and where Airbyte could not deliver the value.
     :ivar required_columns: the columns whose loss counts. None means all: a table that lacks a column has lost it. A
         file's header says nothing of other files, so of files those count that the stream's schema names.
+    :ivar overwrites: whether Airbyte overwrites the stream (`full_refresh_overwrite`): once it has removed a generation
+        from landing for a newer one, nothing of it stays published. Of snapshots each day keeps its own all the same.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Stream:
     columns: Mapping[str, str] = field(default_factory=dict)
     dropped_columns: Sequence[str] = ()
     required_columns: Sequence[str] | None = None
+    overwrites: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ class StreamPublisher:
         self._refuse_altered(stream, current(objects, rule))
         present = {item.key.removeprefix(target): item for item in self._store.objects(self._bucket, target)}
         schema = self._schema(stream, objects)
-        slices = desired(objects, schema, rule, batch)
+        overwrites = stream.overwrites and not rule.is_snapshot
+        slices = desired(objects, schema, rule, batch, overwrites)
         missing = {name: item for name, item in slices.items() if name not in present}
         wanted = set(slices)
         if not any(item.rows for item in slices.values()) and (objects or stream.columns):
@@ -176,7 +180,8 @@ class StreamPublisher:
         sizes = self._write(stream, target, missing, schema, rule, lease, folder, fetched)
         for name in wanted - set(slices) - set(present):
             sizes[name] = self._write_empty(target + name, schema, lease, folder)
-        obsolete = superseded(present, wanted, objects, rule, batch)
+        newest = max((item.generation for item in objects), default=0) if overwrites else 0
+        obsolete = superseded(present, wanted, objects, rule, batch, newest)
         self._verify(stream, target, sizes)
         if obsolete:
             lease.check()

@@ -185,6 +185,15 @@ def test_dropped_columns_go_to_the_publisher_and_not_to_airbyte(declared):
     assert "coupon" not in str(airbyte.kept)
 
 
+def test_a_stream_that_airbyte_overwrites_is_published_as_such(declared):
+    (first, *_) = declared.connections[0].streams
+    overwritten = first.model_copy(update={"sync_mode": "full_refresh_overwrite_deduped"})
+    connection = declared.connections[0].model_copy(update={"streams": [overwritten]})
+    assert connection.published_streams() == [
+        {"name": first.name, "batch_date": first.batch_date, "overwrites": True}
+    ]
+
+
 AIRBYTE = "workspace: w\ndestinations: [{name: lake, type: s3}, {name: warehouse, type: postgres}]\n"
 SOURCE = "name: shop\nsource: {type: postgres}\nnamespace_format: source=shop\n"
 STREAM = "{name: s, sync_mode: %s, batch_date: d%s}"

@@ -255,6 +255,25 @@ def test_a_snapshot_is_its_newest_generation_in_the_batch_of_the_run(publisher, 
     assert store.rows() == {"2026-11-21": [3], "2026-11-22": [3]}
 
 
+def test_of_an_overwritten_stream_bronze_has_the_newest_generation_alone(publisher, store, land):
+    appended, overwritten = Stream("orders", "updated_at"), Stream("orders", "updated_at", overwrites=True)
+    key = land("a", [(1, at(20)), (2, at(21))], generation=1)
+    publisher.publish(appended, BATCH)
+    land("b", [(1, at(20)), (3, at(21))], generation=2)
+    publisher.publish(overwritten, BATCH)
+    assert store.rows() == {"2026-11-20": [1, 1], "2026-11-21": [2, 3]}, "the sync is not over: Airbyte keeps the rest"
+    del store.content[key]  # it removes the older generation at the end
+    publisher.publish(overwritten, BATCH)
+    assert store.rows() == {"2026-11-20": [1], "2026-11-21": [3]}, "2 is gone from the source, in whichever day"
+    key = land("c", [(4, at(22))], generation=3)
+    del store.content[key.replace("/c.", "/b.")]
+    publisher.publish(overwritten, BATCH)
+    assert store.rows() == {"2026-11-22": [4]}
+    del store.content[key]
+    publisher.publish(overwritten, BATCH)
+    assert store.rows() == {"2026-11-22": [4]}, "what retention takes from landing stays"
+
+
 def test_a_stream_without_data_can_be_queried(publisher, store, land):
     declared = Stream("orders", "updated_at", {"id": "integer", "updated_at": "timestamp", "line": "string"})
     assert publisher.publish(declared, BATCH).written == 1
