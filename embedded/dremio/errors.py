@@ -73,6 +73,12 @@ class DataReadError(DremioError):
     error_type = "DATA_READ"
 
 
+class InvalidMetadata(DataReadError):
+    """A table's metadata name a file that is there no more; a query is then tried again with new metadata."""
+
+    error_type = "INVALID_DATASET_METADATA"
+
+
 class FunctionError(DremioError):
     """A function failed on a value (division by zero, a text that is no number ...)."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -35,7 +37,14 @@ from embedded.dremio.engine.duck import REFLECTIONS, Duck
 from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import SystemTables, registered_name
 from embedded.dremio.engine.table_functions import METADATA, TableFunctions
-from embedded.dremio.errors import Canceled, DremioError, ResourceError, UnsupportedOperation
+from embedded.dremio.errors import (
+    Canceled,
+    DataReadError,
+    DremioError,
+    InvalidMetadata,
+    ResourceError,
+    UnsupportedOperation,
+)
 from embedded.dremio.sql import parameters, statements
 from embedded.dremio.sql.dialect import parse_query
 from embedded.dremio.sql.kinds import quoted
@@ -46,6 +55,8 @@ from embedded.dremio.types import Column, DremioType, arrow_schema, from_duckdb
 POOL_THREADS = 4
 CACHED_STATEMENTS = 500
 MAX_STATEMENT = 2_000_000  # characters
+ATTEMPTS = 5  # of a query whose tables lose files meanwhile
+_NAMED = re.compile(r"""['"]([^'"]+)['"]""")
 
 
 @dataclass
@@ -101,7 +112,13 @@ class Engine:
         cached = self._cached(key)
         if cached is not None:
             return cached
-        statement = self._prepare_anew(sql, session)
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                statement = self._prepare_anew(sql, session)
+                break
+            except InvalidMetadata as error:
+                if not left or not self.refresh_stale(error):
+                    raise
         if statement.kind == StatementKind.QUERY:
             with self._cache_lock:
                 self._cache[key] = statement
@@ -255,6 +272,29 @@ class Engine:
             raise Canceled(handle.reason)
         if statement.access_version != self._access_version():  # a privilege may have gone since it was prepared
             statement = self.prepare(statement.sql, session)
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return self._run(statement, session, handle)
+            except InvalidMetadata as error:
+                if statement.kind != StatementKind.QUERY or not left or not self.refresh_stale(error):
+                    raise
+                statement = self.prepare(statement.sql, session)
+        raise AssertionError("the last attempt returns or raises")
+
+    def refresh_stale(self, error: InvalidMetadata) -> bool:
+        """List the files again of the tables that name the missing one, as Dremio does before it tries again."""
+        missing = set(_NAMED.findall(error.message))
+        stale = [
+            entity
+            for entity in self.catalog.entities()
+            if any(file["path"] in missing for file in entity.internals.get("files", ()))
+        ]
+        for entity in stale:
+            with contextlib.suppress(DataReadError):  # another file has gone meanwhile: the next attempt says so
+                self.catalog.refresh_metadata(entity.path)
+        return bool(stale)
+
+    def _run(self, statement: Statement, session: Session, handle: Handle) -> Result:
         try:
             result = statement.plan(session, handle)
         except duckdb.Error as error:

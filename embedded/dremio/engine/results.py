@@ -16,6 +16,7 @@ from embedded.dremio.errors import (
     DataReadError,
     DremioError,
     FunctionError,
+    InvalidMetadata,
     ResourceError,
     ValidationError,
 )
@@ -38,8 +39,15 @@ CTAS_SCHEMA = pa.schema(
 )
 
 
-def translate(error: duckdb.Error, sql: str) -> DremioError:
-    """A DuckDB error as Dremio's type of error, with the first line of its message."""
+# how DuckDB says that a file is gone: of S3, of a directory
+_GONE = ("(HTTP 404", "No such file or directory", "No files found that match")
+
+
+def translate(error: duckdb.Error | OSError, sql: str) -> DremioError:
+    """A DuckDB error as Dremio's type of error, with the first line of its message.
+
+    OSError is what pyarrow raises where DuckDB fails in the middle of a result.
+    """
     message = str(error).strip()
     if isinstance(error, duckdb.InterruptException):
         return Canceled("Query is cancelled by the server.")
@@ -47,8 +55,9 @@ def translate(error: duckdb.Error, sql: str) -> DremioError:
         return ResourceError("Query was cancelled because it exceeded the memory limits set by the administrator.")
     if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
         return ValidationError(message.partition("\n\nLINE ")[0], sql=sql)
-    if isinstance(error, (duckdb.HTTPException, duckdb.IOException)):
-        return DataReadError(message)
+    if isinstance(error, (duckdb.HTTPException, duckdb.IOException, OSError)):
+        message = message.partition("\n\nLINE ")[0]
+        return (InvalidMetadata if any(said in message for said in _GONE) else DataReadError)(message)
     if isinstance(error, duckdb.TransactionException):
         return ConcurrentModification(f"Concurrent operation has updated the table, please retry. {message}")
     first = message.partition("Python exception occurred while executing the UDF: ValueError: ")[2]
@@ -100,7 +109,7 @@ def stream(
         if not seen:
             yield empty(schema)
         after = give_back
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         if handle.cancelled:
             raise Canceled(handle.reason) from error
         raise translate(error, shown) from error

@@ -36,6 +36,7 @@ _BY_TYPE: dict[str, type[Exception]] = {
     "PERMISSION": flight.FlightUnauthorizedError,
     "RESOURCE": flight.FlightUnavailableError,
     "DATA_READ": flight.FlightUnavailableError,
+    "INVALID_DATASET_METADATA": flight.FlightUnavailableError,
     "DATA_WRITE": flight.FlightUnavailableError,
     "CONCURRENT_MODIFICATION": flight.FlightUnavailableError,
 }

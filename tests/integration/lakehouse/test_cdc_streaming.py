@@ -1,9 +1,14 @@
-"""A continuous sync that is killed at any instant: Dremio shows the source's rows, the batch finds each one once."""
+"""A continuous sync that is killed at any instant: Dremio shows the source's rows, the batch finds each one once.
+
+The same table is read by a second connection that only a batch syncs: bronze and what is made of it are the same.
+"""
 
 import asyncio
 import io
+import json
 import multiprocessing
 import os
+import pkgutil
 import random
 import signal
 import threading
@@ -18,6 +23,8 @@ import psycopg2
 import pyarrow.parquet as pq
 import pytest
 
+from lakehouse.airbyte.hook import AirbyteHook
+from lakehouse.airbyte.jobs import JobStatus
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.operators.catalog import DremioPromoteOperator
 from lakehouse.minio.hook import ObjectStoreHook
@@ -27,17 +34,17 @@ from tests.integration.lakehouse.test_ingest import BUCKET, declared, empty_work
 
 KILLS = 6
 CONNECTION = """
-name: {name}
+name: {connection}
 source:
   type: postgres
   connection: shop_db
   from_connection: {{host: host, port: port, database: schema, username: login, password: password}}
   configuration:
     schemas: [public]
-    replication_method: {{method: CDC, plugin: pgoutput, replication_slot: {name}, publication: {name}}}
+    replication_method: {{method: CDC, plugin: pgoutput, replication_slot: {connection}, publication: {name}}}
 destination: {name}
-schedule: continuous
-namespace_format: source={name}
+schedule: {schedule}
+namespace_format: source={connection}
 streams:
   - {{name: {name}, sync_mode: incremental_deduped_history, cursor_field: _ab_cdc_lsn, primary_key: [id],
      batch_date: _ab_cdc_updated_at}}
@@ -47,6 +54,15 @@ SELECT id, v FROM (
   SELECT id, v, _ab_cdc_deleted_at, ROW_NUMBER() OVER (PARTITION BY id ORDER BY _ab_cdc_lsn DESC) AS place FROM {table}
 ) WHERE place = 1 AND _ab_cdc_deleted_at IS NULL
 """
+# the kinds of marts that there are: rows as they are, sums by day, and a row's history; of the changes after the start,
+# because the first sync gives each row the position at which it read
+MARTS = {
+    "rows": NEWEST,
+    "days": 'SELECT "date", COUNT(*) AS n, SUM(v) AS v, COUNT(_ab_cdc_deleted_at) AS gone FROM {table} WHERE v <> 0 OR'
+    ' _ab_cdc_deleted_at IS NOT NULL GROUP BY "date"',
+    "history": "SELECT id, v, _ab_cdc_lsn, LEAD(_ab_cdc_lsn) OVER (PARTITION BY id ORDER BY _ab_cdc_lsn) AS until,"
+    " _ab_cdc_updated_at, _ab_cdc_deleted_at FROM {table} WHERE v <> 0 OR _ab_cdc_deleted_at IS NOT NULL",
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +73,28 @@ def name(reach: dict[str, str], own_database: str, stack_connections: None) -> I
         connection.autocommit = True
         cursor.execute(f"CREATE TABLE {name} (id bigint PRIMARY KEY, v bigint)")
         cursor.execute(f"CREATE PUBLICATION {name} FOR TABLE {name}")
-        cursor.execute(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
+        for slot in (name, f"{name}_off"):
+            cursor.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
         cursor.execute(f"INSERT INTO {name} SELECT i, 0 FROM generate_series(1, 50) i")
         yield name
-        cursor.execute(f"SELECT pg_drop_replication_slot('{name}')")
+        cursor.execute(f"SELECT pg_drop_replication_slot('{name}'), pg_drop_replication_slot('{name}_off')")
         cursor.execute(f"DROP PUBLICATION {name}; DROP TABLE {name}")
     dremio, store = DremioHook(), ObjectStoreHook("minio_default")
-    for table in (f"{BUCKET}.bronze.{name}.{name}", f"{BUCKET}.bronze.live.{name}.{name}"):
+    sources = [name, f"{name}_off", f"live.{name}"]
+    for table in [f"{BUCKET}.bronze.{source}.{name}" for source in sources]:
         entity = dremio.find_entity(table.split("."))
         if entity is not None and entity.get("type") == "PHYSICAL_DATASET":
             dremio.delete_entity(entity["id"], entity.get("tag"))
-    for folder in (f"bronze/{name}/", f"bronze/live/{name}/", f"bronze/landing/source={name}/"):
+    for folder in (f"bronze/{name}", f"bronze/live/{name}/", f"bronze/landing/source={name}"):
         store.remove(BUCKET, [item.key for item in store.objects(BUCKET, folder)])
     empty_workspace(name)
 
 
 @pytest.fixture(scope="module")
 def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return declared(name, CONNECTION, tmp_path_factory.mktemp("include"))
+    streamed = CONNECTION.replace("{connection}", "{name}").replace("{schedule}", "continuous")
+    batch = CONNECTION.replace("{connection}", "{name}_off").replace("{schedule}", "manual")
+    return declared(name, [streamed, batch], tmp_path_factory.mktemp("include"))
 
 
 def settings(name: str) -> dict[str, object]:
@@ -86,11 +106,12 @@ def settings(name: str) -> dict[str, object]:
 
 
 def go_round(name: str, end_at: float) -> dict[str, object]:
-    """What the triggerer does with the DAG's trigger; quicker."""
+    """What a triggerer does with the DAG's trigger, which it has from Airflow's database; quicker."""
     trigger.PAUSE = trigger.LONGEST_PAUSE = 0.2
+    path, arguments = trigger.ContinuousSyncTrigger(settings=settings(name), end_at=end_at).serialize()
 
     async def first_event() -> dict[str, object]:
-        fired = await anext(aiter(trigger.ContinuousSyncTrigger(settings=settings(name), end_at=end_at).run()))
+        fired = await anext(aiter(pkgutil.resolve_name(path)(**json.loads(json.dumps(arguments))).run()))
         return dict(fired.payload)
 
     return asyncio.run(first_event())
@@ -109,6 +130,31 @@ def change(url: str, name: str, over: threading.Event) -> None:
             time.sleep(0.02)
 
 
+def ask(dremio: DremioHook, table: str, over: threading.Event, answers: list[int], failed: list[Exception]) -> None:
+    """As a reader who knows nothing of what is joined and removed meanwhile."""
+    while not over.is_set():
+        try:
+            answers.append(int(dremio.query(f"SELECT COUNT(DISTINCT _airbyte_raw_id) AS n FROM {table}")[0]["n"]))
+        except Exception as error:
+            failed.append(error)
+
+
+def batch(source: str, stream: str) -> None:
+    """What `daily_batch` does with a source after its sync."""
+    streams = [{"name": stream, "batch_date": "_ab_cdc_updated_at"}]
+    PublishOperator(task_id="p", source=source, streams=streams, batch="2026-01-01").execute(context("p"))
+    DremioPromoteOperator(task_id="d", tables=[f"{BUCKET}.bronze.{source}.{stream}"]).execute(context("d"))
+
+
+def sync(connection: str) -> None:
+    with AirbyteHook() as airbyte:
+        job, _ = airbyte.start_sync(airbyte.connection_id(connection))
+        while not job.status.is_terminal:
+            time.sleep(0.1)
+            job = airbyte.job(job.job_id)
+        assert job.status is JobStatus.SUCCEEDED
+
+
 def context(task_id: str) -> dict[str, object]:
     ti = SimpleNamespace(dag_id="it", run_id="r", task_id=task_id, map_index=-1, try_number=1)
     return {"ti": ti}
@@ -120,13 +166,21 @@ def test_killed_again_and_again_nothing_lacks_and_the_batch_publishes_each_row_o
     include: Path,
     lake: DremioHook,  # noqa: F811
 ) -> None:
+    live = f"{BUCKET}.bronze.live.{name}.{name}"
+    for connection in (name, f"{name}_off"):
+        sync(connection)  # the first one, before anything changes
+    assert go_round(name, end_at=0)["outcome"] == "ended"
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["lakehouse.streaming.continuous", "lakehouse.streaming.trigger", __name__])
     over = threading.Event()
     writer = threading.Thread(target=change, args=(reach["SHOP_DB_URL"], name, over))
     compact = CompactLandingOperator(task_id="compact", source=name, streams=[name])
     joined = 0
+    answers: list[int] = []
+    failed: list[Exception] = []
+    reader = threading.Thread(target=ask, args=(lake, live, over, answers, failed))
     writer.start()
+    reader.start()
     try:
         for _ in range(KILLS):
             child = processes.Process(target=go_round, args=(name, time.time() + 3600))
@@ -138,21 +192,26 @@ def test_killed_again_and_again_nothing_lacks_and_the_batch_publishes_each_row_o
     finally:
         over.set()
         writer.join()
+        reader.join()
     assert joined > 0
+    assert not failed, f"{len(failed)} of {len(failed) + len(answers)} queries of the live table failed"
+    assert answers == sorted(answers) and answers[-1] > 50, "no row is ever missing"
     assert go_round(name, end_at=0)["outcome"] == "ended"  # it may have found a sync that the last child had started
     assert go_round(name, end_at=0)["outcome"] == "ended"
 
-    live = f"{BUCKET}.bronze.live.{name}.{name}"
     with closing(psycopg2.connect(reach["SHOP_DB_URL"])) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT id, v FROM {name}")
         source = dict(cursor.fetchall())
     assert newest(lake, live) == source
 
-    streams = [{"name": name, "batch_date": "_ab_cdc_updated_at"}]
-    PublishOperator(task_id="p", source=name, streams=streams, batch="2026-01-01").execute(context("p"))
-    bronze = f"{BUCKET}.bronze.{name}.{name}"
-    DremioPromoteOperator(task_id="d", tables=[bronze]).execute(context("d"))
+    sync(f"{name}_off")
+    for connection in (name, f"{name}_off"):
+        batch(connection, name)
+    bronze, without = (f"{BUCKET}.bronze.{connection}.{name}" for connection in (name, f"{name}_off"))
     assert newest(lake, bronze) == source
+    for mart, query in MARTS.items():
+        streamed, batched = (sorted(map(str, lake.query(query.format(table=table)))) for table in (bronze, without))
+        assert streamed == batched, f"the mart {mart} is another with streaming"
     published = rows(f"bronze/{name}/{name}/")
     landed = rows(f"bronze/landing/source={name}/{name}/")
     assert sorted(published) == sorted(landed)
@@ -160,7 +219,7 @@ def test_killed_again_and_again_nothing_lacks_and_the_batch_publishes_each_row_o
     assert set(rows(f"bronze/live/{name}/{name}/")) == set(landed)
     before = len(published)
     compact.execute(context("compact"))
-    PublishOperator(task_id="p", source=name, streams=streams, batch="2026-01-01").execute(context("p"))
+    batch(name, name)
     assert len(rows(f"bronze/{name}/{name}/")) == before, "what is published is not joined any more"
 
 

@@ -93,6 +93,8 @@ DIFFERENCES = """
 - Timestamps read from Parquet and PostgreSQL are compared with their microseconds and shown with milliseconds.
 - The codec of new tables is snappy; an S3 or NAS source's `propertyList` may name another for a folder:
   `{"name": "parquet.compression.gold", "value": "zstd"}`. Row groups hold up to 1,000,000 rows.
+- A query of a promoted folder that has lost a file lists the folder again and is tried anew, as by Dremio, unless rows
+  of it have been handed out by Flight; a statement that writes is not tried again.
 - Sources: S3, NAS and POSTGRES. Formats for promotion: Parquet, JSON and Text.
 
 ## Access control

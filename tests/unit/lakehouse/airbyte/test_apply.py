@@ -189,9 +189,7 @@ def test_a_stream_that_airbyte_overwrites_is_published_as_such(declared):
     (first, *_) = declared.connections[0].streams
     overwritten = first.model_copy(update={"sync_mode": "full_refresh_overwrite_deduped"})
     connection = declared.connections[0].model_copy(update={"streams": [overwritten]})
-    assert connection.published_streams() == [
-        {"name": first.name, "batch_date": first.batch_date, "overwrites": True}
-    ]
+    assert connection.published_streams() == [{"name": first.name, "batch_date": first.batch_date, "overwrites": True}]
 
 
 AIRBYTE = "workspace: w\ndestinations: [{name: lake, type: s3}, {name: warehouse, type: postgres}]\n"

@@ -126,7 +126,9 @@ class FollowedStore(SteppedStore):
             bring_up_to_date(self, "lake", "bronze/landing/source=shop", "bronze/live/shop", ["orders"], NOW)
             self.following = False
             bodies = [body for key, body in self.content.items() if key.startswith("bronze/live/")]
-            self.read.append(sorted(row for body in bodies for row in pq.read_table(io.BytesIO(body))["id"].to_pylist()))
+            self.read.append(
+                sorted(row for body in bodies for row in pq.read_table(io.BytesIO(body))["id"].to_pylist())
+            )
 
 
 @pytest.mark.parametrize("store", [FollowedStore], indirect=True)
