@@ -92,9 +92,12 @@ def name(reach: dict[str, str], own_database: str, stack_connections: None) -> I
 
 @pytest.fixture(scope="module")
 def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    streamed = CONNECTION.replace("{connection}", "{name}").replace("{schedule}", "continuous")
-    batch = CONNECTION.replace("{connection}", "{name}_off").replace("{schedule}", "manual")
-    return declared(name, [streamed, batch], tmp_path_factory.mktemp("include"))
+    schedules = {name: "continuous", f"{name}_off": "manual"}
+    connections = {
+        connection: CONNECTION.format(name=name, connection=connection, schedule=schedule)
+        for connection, schedule in schedules.items()
+    }
+    return declared(name, connections, tmp_path_factory.mktemp("include"))
 
 
 def settings(name: str) -> dict[str, object]:

@@ -73,12 +73,12 @@ for under_way in (False, True):
 """
 
 
-def declared(name: str, connections: list[str], folder: Path) -> Path:
-    """Declarations in that folder, of a workspace with these connections; applied to Airbyte."""
+def declared(name: str, connections: dict[str, str], folder: Path) -> Path:
+    """Declarations in that folder, of a workspace with these connections (name -> text); applied to Airbyte."""
     (folder / "pipelines" / "connections").mkdir(parents=True)
     (folder / "pipelines" / "airbyte.yaml").write_text(AIRBYTE.format(name=name))
-    for number, connection in enumerate(connections):
-        (folder / "pipelines" / "connections" / f"{number}.yaml").write_text(connection.format(name=name))
+    for connection, text in connections.items():
+        (folder / "pipelines" / "connections" / f"{connection}.yaml").write_text(text)
     with AirbyteHook() as airbyte:
         apply(airbyte.get_conn(), load_declarations(folder / "pipelines"), BaseHook.get_connection)
     return folder
@@ -109,7 +109,7 @@ def name(reach: dict[str, str], own_database: str, stack_connections: None) -> I
 
 @pytest.fixture(scope="module")
 def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return declared(name, [CONNECTION], tmp_path_factory.mktemp("include"))
+    return declared(name, {name: CONNECTION.format(name=name)}, tmp_path_factory.mktemp("include"))
 
 
 @pytest.fixture
