@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ from lakehouse.airbyte.jobs import JobStatus
 from lakehouse.dremio.hook import DremioHook
 from lakehouse.dremio.operators.catalog import DremioPromoteOperator
 from lakehouse.minio.hook import ObjectStoreHook
+from lakehouse.minio.live import bring_up_to_date
 from lakehouse.minio.operators import CompactLandingOperator, PublishOperator
 from lakehouse.streaming import trigger
 from tests.integration.lakehouse.test_ingest import BUCKET, declared, empty_workspace, lake  # noqa: F401 - a fixture
@@ -206,6 +208,14 @@ def test_killed_again_and_again_nothing_lacks_and_the_batch_publishes_each_row_o
         cursor.execute(f"SELECT id, v FROM {name}")
         source = dict(cursor.fetchall())
     assert newest(lake, live) == source
+    assert compact.execute(context("compact"))["before"] > 1
+    before = keys(f"bronze/live/{name}/")
+    landing = f"bronze/landing/source={name}"
+    bring_up_to_date(
+        ObjectStoreHook("minio_default"), BUCKET, landing, f"bronze/live/{name}", [name], datetime.now(UTC)
+    )
+    assert before - keys(f"bronze/live/{name}/")
+    assert newest(lake, live) == source, "killed before Dremio is told: a query is answered nevertheless"
 
     sync(f"{name}_off")
     for connection in (name, f"{name}_off"):
@@ -228,6 +238,10 @@ def test_killed_again_and_again_nothing_lacks_and_the_batch_publishes_each_row_o
 
 def newest(dremio: DremioHook, table: str) -> dict[int, int]:
     return {int(row["id"]): int(row["v"]) for row in dremio.query(NEWEST.format(table=table))}
+
+
+def keys(prefix: str) -> set[str]:
+    return {item.key for item in ObjectStoreHook("minio_default").objects(BUCKET, prefix)}
 
 
 def rows(prefix: str) -> list[str]:
