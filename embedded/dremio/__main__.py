@@ -65,6 +65,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # or each page of an Elasticsearch would be a line
     dsn, data_dir = _setting("DREMIO_DATABASE_URL"), arguments.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
     pool = ConnectionPool(dsn, min_size=1, max_size=8, open=True, timeout=10, check=ConnectionPool.check_connection)

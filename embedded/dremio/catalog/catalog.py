@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from embedded.dremio.catalog import databases, storage
+from embedded.dremio.catalog import databases, elastic, storage
 from embedded.dremio.catalog.entities import SECRET_KEYS, SECRET_PLACEHOLDER, Entity, Kind, key_of, unpromoted_id
 from embedded.dremio.catalog.store import Store
 from embedded.dremio.errors import (
@@ -22,7 +22,8 @@ from embedded.dremio.errors import (
 from embedded.dremio.types import Column
 
 FILE_SOURCES = ("S3", "NAS")
-SOURCE_TYPES = (*FILE_SOURCES, "POSTGRES")
+TABLE_SOURCES = {"POSTGRES": databases, "ELASTIC": elastic}  # whose tables lie on a server: how they are listed
+SOURCE_TYPES = (*FILE_SOURCES, *TABLE_SOURCES)
 RESERVED = ("sys", "information_schema")
 FORMATS = ("Parquet", "JSON", "Text")
 
@@ -84,8 +85,8 @@ class Catalog:
                 for name in names:
                     path = (*container.path, name)
                     stored.setdefault(key_of(path), Entity(kind, path, id=unpromoted_id(path)))
-        elif source is not None and source.body.get("type") == "POSTGRES":
-            self._register_tables(source, databases.list_tables(source))
+        elif source is not None:
+            self._register_tables(source)
             stored = dict(self._children.get(container.key, {}))
         return sorted(stored.values(), key=lambda entity: entity.key)
 
@@ -139,8 +140,8 @@ class Catalog:
         if self.source_changed is not None:
             self.source_changed(entity, True)
         entity = self._add(entity)
-        if kind == "POSTGRES":
-            self._register_tables(entity, databases.list_tables(entity))
+        if kind in TABLE_SOURCES:
+            self._register_tables(entity)
         return entity
 
     def create_view(
@@ -237,7 +238,7 @@ class Catalog:
         if "files" in entity.internals:
             self._read_files(source, fresh)
         elif "remote" in entity.internals and self.describe_table is not None:
-            fresh.columns = self.describe_table(entity)
+            fresh.columns = self.describe_table(fresh)
         changed = fresh.columns != entity.columns or fresh.internals.get("files") != entity.internals.get("files")
         fresh.internals["refreshed_at"] = datetime.now(UTC).isoformat()
         self.put(entity, columns=fresh.columns, internals=fresh.internals, tag=changed)
@@ -407,8 +408,8 @@ class Catalog:
         source = self.source_of(parts)
         if source is None:
             return None
-        if source.body.get("type") == "POSTGRES":
-            self._register_tables(source, databases.list_tables(source))
+        if source.body.get("type") in TABLE_SOURCES:
+            self._register_tables(source)
             return self.find(parts) or self._children.get(key_of(parts[:-1]), {}).get(key_of(parts))
         address = storage.address_of(source, parts)
         folders, files = storage.list_names(source, address.rpartition("/")[0] or "/")
@@ -418,8 +419,8 @@ class Catalog:
             return Entity(Kind.FILE, parts, id=unpromoted_id(parts))
         return self._children.get(key_of(parts[:-1]), {}).get(key_of(parts))
 
-    def _register_tables(self, source: Entity, tables: list[tuple[str, str]]) -> None:
-        for schema, table in tables:
+    def _register_tables(self, source: Entity) -> None:
+        for schema, table in TABLE_SOURCES[source.body["type"]].list_tables(source):
             path = (source.name, schema, table)
             if self.find(path) is not None:
                 continue
@@ -434,6 +435,7 @@ class Catalog:
         if not files:
             raise NotFound(f"Could not find entity with path [[{', '.join(entity.path)}]]: it holds no files.")
         entity.internals = {
+            **{key: value for key, value in entity.internals.items() if key == "statistics"},
             "address": address,
             "files": [{"path": f.address, "size": f.size, "modified": f.modified} for f in files],
             "refreshed_at": datetime.now(UTC).isoformat(),
@@ -462,11 +464,8 @@ _SOURCE_KEYS = frozenset(
 
 def _check_source(source: Entity) -> None:
     config = source.body["config"]
-    if source.body["type"] == "POSTGRES":
-        missing = [key for key in ("hostname", "databaseName") if not config.get(key)]
-        if missing:
-            raise InvalidRequest(f"Source [{source.name}]: config lacks {', '.join(missing)}.")
-        databases.check(source)
+    if source.body["type"] in TABLE_SOURCES:
+        TABLE_SOURCES[source.body["type"]].check(source)
     elif source.body["type"] == "NAS" and not str(config.get("path", "")).startswith("/"):
         raise InvalidRequest(f"Source [{source.name}]: config.path must be an absolute directory.")
     elif source.body["type"] == "S3":

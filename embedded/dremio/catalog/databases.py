@@ -8,7 +8,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.errors import DataReadError
+from embedded.dremio.errors import DataReadError, InvalidRequest
 
 
 def conninfo(source: Entity) -> str:
@@ -36,7 +36,10 @@ def list_tables(source: Entity) -> list[tuple[str, str]]:
 
 
 def check(source: Entity) -> None:
-    """Raise DataReadError if the database does not answer."""
+    """Raise InvalidRequest for a config that lacks something, DataReadError if the database does not answer."""
+    missing = [key for key in ("hostname", "databaseName") if not source.body["config"].get(key)]
+    if missing:
+        raise InvalidRequest(f"Source [{source.name}]: config lacks {', '.join(missing)}.")
     _rows(source, "SELECT 1")
 
 

@@ -39,7 +39,8 @@ class Entity:
       FUNCTION returnType, functionBody, functionArgList, isScalar
     `internals` is the server's own: for promoted tables ``files`` ([{"path", "size", "modified"}], fixed at promotion
     or refresh) and ``partitions`` (names of partition columns), for database tables ``remote`` [schema, table],
-    for tables of the lake ``lake`` [schema, table].
+    for tables of the lake ``lake`` [schema, table]; for any table ``statistics`` of its columns (ANALYZE TABLE). A
+    table of an ELASTIC source has its ``fields`` beside ``remote`` [index, mapping].
     """
 
     kind: Kind

@@ -73,7 +73,7 @@ def explain(engine: Engine, record: statements.Explain, session: Session, sql: s
     def plan(session: Session) -> list[dict[str, Any]]:
         cursor = engine.duck.cursor()
         try:
-            engine.register(cursor, bound.system, bound.user)
+            engine.register(cursor, bound.registered, bound.user)
             shown = cursor.execute(f"EXPLAIN {bound.sql}").fetchall()
         finally:
             cursor.close()

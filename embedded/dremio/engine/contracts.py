@@ -61,9 +61,10 @@ class Statement:
 
 
 class Handle:
-    """Lets another thread cancel a running statement; one for each call of `Engine.execute`."""
+    """Lets another thread cancel a running statement; one for each call of `Engine.execute`, which `job_id` names."""
 
-    def __init__(self) -> None:
+    def __init__(self, job_id: str = "") -> None:
+        self.job_id = job_id
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self.cancelled = False

@@ -41,22 +41,22 @@ def prepare(engine: Engine, record: statements.Dml, session: Session, sql: str) 
     raise ParseError("Failure parsing the query.", sql=sql)
 
 
-def statement(engine: Engine, sql: str, text: str, resolver: Resolver, checks: list[str] | None = None) -> Statement:
+def statement(sql: str, text: str, target: Target, checks: list[str]) -> Statement:
     """A write that runs one DuckDB text (after `checks`, whose rows must be none) and counts rows."""
     from embedded.dremio.engine.engine import uses
 
-    if resolver.found.uses_system:
-        raise UnsupportedOperation("UPDATE, DELETE and MERGE that read system tables are not supported.")
+    engine = target.engine
 
     def run(session: Session, handle: Handle) -> Result:
         with lake.writing(engine, handle) as cursor:
-            for check in checks or []:
+            engine.register(cursor, target.tables.registered, session.user)
+            for check in checks:
                 if cursor.execute(check).fetchall():
                     raise ValidationError("A target row matched more than once. Please update your query.")
             rows = cursor.execute(text).fetchall()
         return results.records(int(rows[0][0]) if rows else 0)
 
-    return Statement(sql, StatementKind.DML, results.RECORDS_SCHEMA, **uses(resolver.found), plan=run)
+    return Statement(sql, StatementKind.DML, results.RECORDS_SCHEMA, **uses(target.resolver.found), plan=run)
 
 
 class Target:
@@ -70,7 +70,8 @@ class Target:
         path = path_of(table)
         self.entity = target_table(engine, path, session, word)
         self.resolver = Resolver(engine.catalog, session.user, engine.access)
-        self.queries = QueryBinder(engine.tables(session, self.resolver))
+        self.tables = engine.tables(session, self.resolver)
+        self.queries = QueryBinder(self.tables)
         self.scope = Scope()
         names = (table.alias,) if table.alias else path
         self.source = self.scope.add(names, [Field(c.name, c.type) for c in self.entity.columns])
@@ -137,7 +138,7 @@ def _insert(engine: Engine, session: Session, sql: str) -> Statement:
 
     def run(session: Session, handle: Handle) -> Result:
         with lake.writing(engine, handle) as cursor:
-            engine.register(cursor, bound.system, bound.user)
+            engine.register(cursor, bound.registered, bound.user)
             rows = cursor.execute(text).fetchall()
         return results.records(int(rows[0][0]) if rows else 0)
 
@@ -174,7 +175,7 @@ def _update(engine: Engine, tree: exp.Update, session: Session, sql: str) -> Sta
             f"SELECT 1 FROM {target.sql}{joined}{where_text} GROUP BY {alias}.rowid HAVING count(*) > 1 LIMIT 1"
         )
     text = f"UPDATE {target.sql} SET {', '.join(assignments)}{from_text}{where_text}"
-    return statement(engine, sql, text, target.resolver, checks)
+    return statement(sql, text, target, checks)
 
 
 def _delete(engine: Engine, tree: exp.Delete, session: Session, sql: str) -> Statement:
@@ -197,7 +198,7 @@ def _delete(engine: Engine, tree: exp.Delete, session: Session, sql: str) -> Sta
             f"SELECT 1 FROM {joined} GROUP BY {quoted(target.source.alias)}.rowid HAVING count(*) > 1 LIMIT 1"
         )
     text = f"DELETE FROM {target.sql}{using_text}{where_text}"
-    return statement(engine, sql, text, target.resolver, checks)
+    return statement(sql, text, target, checks)
 
 
 def _merge(engine: Engine, tree: exp.Merge, session: Session, sql: str) -> Statement:
@@ -219,7 +220,7 @@ def _merge(engine: Engine, tree: exp.Merge, session: Session, sql: str) -> State
             f" GROUP BY {alias}.rowid HAVING count(*) > 1 LIMIT 1"
         )
     text = f"MERGE INTO {target.sql} USING {from_text} ON {condition} {' '.join(clauses)}"
-    return statement(engine, sql, text, target.resolver, checks)
+    return statement(sql, text, target, checks)
 
 
 def _merge_clause(target: Target, when: exp.When, sql: str) -> str:

@@ -105,6 +105,8 @@ class Duck:
 
     def _attach(self, source: Entity) -> None:
         name = database_name(source)
+        if source.body["type"] == "ELASTIC":  # read by `documents`
+            return
         if source.body["type"] == "POSTGRES":
             conninfo = databases.conninfo(source)
             self.root.execute(f"ATTACH {text(conninfo)} AS {name} (TYPE postgres, READ_ONLY)")

@@ -33,6 +33,7 @@ from embedded.dremio.engine.contracts import (
     Statement,
     StatementKind,
 )
+from embedded.dremio.engine.documents import DOCUMENTS, Documents
 from embedded.dremio.engine.duck import REFLECTIONS, Duck
 from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import SystemTables, registered_name
@@ -61,11 +62,11 @@ _NAMED = re.compile(r"""['"]([^'"]+)['"]""")
 
 @dataclass
 class BoundQuery:
-    """A query ready for DuckDB: text, columns, the system tables to register, and what it refers to."""
+    """A query ready for DuckDB: text, columns, what is to be registered, and what it refers to."""
 
     sql: str
     columns: list[Column]
-    system: list[list[str]]
+    registered: list[list[str]]
     found: Found
     relationships: tuple[Relationship, ...] = ()
     user: str = ""
@@ -219,10 +220,9 @@ class Engine:
         native = bool(relationships) and all("materialization" in one.meta for one in query.find_all(exp.Table))
         window = self.tables(session, resolver)
         relation = QueryBinder(window).bind(query)
-        system = [table.meta["system"] for table in query.find_all(exp.Table) if "system" in table.meta]
         cursor = self.duck.cursor()
         try:
-            self.register(cursor, system, session.user)
+            self.register(cursor, window.registered, session.user)
             described = cursor.sql(relation.sql)
             kinds = [from_duckdb(kind) for kind in described.types]
             columns = []
@@ -234,7 +234,7 @@ class Engine:
         return BoundQuery(
             relation.sql,
             columns,
-            system,
+            window.registered,
             resolver.found,
             relationships,
             session.user,
@@ -248,17 +248,23 @@ class Engine:
         if self.access is not None:
             window.roles = self.access.roles_of(session.user)
         functions = UserFunctions(self, session, resolver)
-        window.table_functions = TableFunctions(self, session, resolver, functions).relation
+        window.table_functions = TableFunctions(self, session, resolver, functions, window.registered).relation
         window.at_clause = lambda entity, version: snapshots.at_clause(self, entity, version)
         window.functions = functions.call
         return window
 
-    def register(self, cursor: duckdb.DuckDBPyConnection, system: list[list[str]], user: str) -> None:
-        """Make the system tables that a text names known to its cursor, with the rows that the user sees."""
-        for path in system:
+    def register(self, cursor: duckdb.DuckDBPyConnection, registered: list[list[str]], user: str) -> None:
+        """Make known to a cursor what its text names and DuckDB cannot read by itself.
+
+        These are system tables with the rows that the user sees, metadata functions and the tables of ELASTIC sources.
+        """
+        rows: pa.Table | Documents
+        for path in registered:
             if path[0] == METADATA:
                 version = int(path[3]) if path[3] else None
                 rows = snapshots.rows(self, path[1], path[2], version)
+            elif path[0] == DOCUMENTS:
+                rows = Documents(self.catalog, self.catalog.get_by_id(path[1]))
             else:
                 rows = self.system_tables.arrow(path, user)
             cursor.register(registered_name(path), rows)
@@ -311,7 +317,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.system, bound.user)
+            self.register(cursor, bound.registered, bound.user)
         except BaseException:
             cursor.close()
             raise
@@ -349,7 +355,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.system, bound.user)
+            self.register(cursor, bound.registered, bound.user)
             cursor.execute(f"CREATE OR REPLACE TABLE {target} AS {bound.sql}")
             count = cursor.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
             width = 8 * max(1, len(bound.columns))

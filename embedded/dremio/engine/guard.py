@@ -147,6 +147,12 @@ def _copy(engine: Engine, access: AccessControl, record: statements.CopyInto, se
     access.require(access.identity(session.user), "SELECT", path)
 
 
+def _analyze(engine: Engine, access: AccessControl, record: statements.Analyze, session: Session) -> None:
+    from embedded.dremio.engine.ddl import table
+
+    access.require_owner(session.user, table(engine, record.path, session).path, "ANALYZE TABLE")
+
+
 _RULES: dict[type, Callable[[Engine, AccessControl, Any, Session], None]] = {
     statements.CreateTable: _create_table,
     statements.CreateView: _create_definition,
@@ -155,4 +161,5 @@ _RULES: dict[type, Callable[[Engine, AccessControl, Any, Session], None]] = {
     statements.Drop: _drop,
     statements.AlterTable: _alter,
     statements.CopyInto: _copy,
+    statements.Analyze: _analyze,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from embedded.dremio.engine import commands, copying, ddl, dml, granting, maintenance
+from embedded.dremio.engine import analyzing, commands, copying, ddl, dml, granting, maintenance
 from embedded.dremio.engine.contracts import Statement
 from embedded.dremio.sql import statements, statements_access
 
@@ -29,4 +29,5 @@ HANDLERS: dict[type, Callable[..., Statement]] = {
     statements.Vacuum: maintenance.vacuum,
     statements.Rollback: maintenance.rollback,
     statements.CopyInto: copying.prepare,
+    statements.Analyze: analyzing.prepare,
 }

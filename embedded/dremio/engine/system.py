@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -59,6 +60,10 @@ _SCHEMAS: dict[tuple[str, str], list[tuple[str, pa.DataType]]] = {
         ("created", _T), ("owner_id", _S), ("owner_type", _S), ("record_count", _L), ("column_count", _I),
         ("is_approximate_stats", _B),
     ],
+    ("sys", "table_statistics"): [
+        ("table", _S), ("column", _S), ("created_at", _T), ("number_of_distinct_values", _L), ("row_count", _L),
+        ("null_count", _L), ("quantiles", _S), ("heavy_hitters", _S),
+    ],
     ("sys", "views"): [
         ("view_id", _S), ("space_id", _S), ("view_name", _S), ("schema_id", _S), ("path", _S), ("tag", _S),
         ("type", _L), ("created", _T), ("owner_id", _S), ("owner_type", _S), ("sql_definition", _S),
@@ -96,6 +101,7 @@ class SystemTables:
             ("sys", "options"): list,
             ("sys", "privileges"): list,
             ("sys", "tables"): self._sys_tables,
+            ("sys", "table_statistics"): self._table_statistics,
             ("sys", "views"): self._sys_views,
         }
         for key, rows in makers.items():
@@ -214,6 +220,18 @@ class SystemTables:
             }
             for e in self.datasets()
             if e.kind == Kind.TABLE
+        ]
+
+    def _table_statistics(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "table": entity.dotted,
+                "column": column,
+                **counts,
+                "created_at": datetime.fromisoformat(counts["created_at"]),
+            }
+            for entity in self.datasets()
+            for column, counts in entity.internals.get("statistics", {}).items()
         ]
 
     def _sys_views(self) -> list[dict[str, Any]]:

@@ -27,8 +27,16 @@ METADATA = "metadata$"  # the first part of a metadata function's registered nam
 class TableFunctions:
     """Binds table functions for one statement."""
 
-    def __init__(self, engine: Engine, session: Session, resolver: Resolver, functions: UserFunctions) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        session: Session,
+        resolver: Resolver,
+        functions: UserFunctions,
+        registered: list[list[str]],
+    ) -> None:
         self.engine = engine
+        self.registered = registered
         self.session = session
         self.resolver = resolver
         self.functions = functions
@@ -67,7 +75,7 @@ class TableFunctions:
         version = snapshots.version_of(metadata, table.args.get("version"))
         # the rows are read when the statement runs: see Engine.register
         path = [METADATA, name, entity.id, "" if version is None else str(version)]
-        table.meta["system"] = path
+        self.registered.append(path)
         fields = [Field(column, kind) for column, kind in snapshots.columns(name)]
         return Relation(quoted(registered_name(path)), fields)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
-from embedded.dremio.catalog import Catalog
+from embedded.dremio.catalog import Catalog, elastic
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.engine import system
+from embedded.dremio.engine import documents, system
 from embedded.dremio.engine.duck import REFLECTIONS, Duck
 from embedded.dremio.errors import DataReadError, UnsupportedOperation, ValidationError
 from embedded.dremio.sql.kinds import quoted, text
@@ -36,6 +36,7 @@ class EngineTables:
         self.user = user
         self.roles: frozenset[str] | None = None
         self.personal: set[str] = set()
+        self.registered: list[list[str]] = []  # see `Engine.register`
         self.table_functions: Callable[[QueryBinder, exp.Anonymous, exp.Table], Relation] | None = None
         self.at_clause: Callable[[Entity, exp.Expr], str] | None = None
         self.functions: Callable[..., Bound | None] | None = None
@@ -45,17 +46,19 @@ class EngineTables:
         if "materialization" in table.meta:
             return self._materialization(table.meta["materialization"])
         if "system" in table.meta:
+            self.registered.append(table.meta["system"])
             return self.system_tables.relation(table.meta["system"], self.user)
         entity = self.catalog.get_by_id(table.meta["dataset_id"])
         version = table.args.get("version")
+        if version is not None and "lake" not in entity.internals:
+            raise UnsupportedOperation(f"Time travel on [{entity.dotted}] is not supported: it is no Iceberg table.")
+        fields = [Field(c.name, c.type) for c in entity.columns]
+        if "fields" in entity.internals:
+            self.registered.append([documents.DOCUMENTS, entity.id])
+            return Relation(quoted(system.registered_name(self.registered[-1])), fields)
         physical = physical_of(self.catalog, self.duck, entity)
         if version is not None:
-            if "lake" not in entity.internals:
-                raise UnsupportedOperation(
-                    f"Time travel on [{entity.dotted}] is not supported: it is no Iceberg table."
-                )
             return self._at_version(physical, entity, version)
-        fields = [Field(c.name, c.type) for c in entity.columns]
         return Relation(normalized(self.duck, entity, physical), fields)
 
     def _at_version(self, physical: str, entity: Entity, version: exp.Expr) -> Relation:
@@ -286,7 +289,12 @@ def _json_type(kind: Any) -> str:
 
 
 def describe_table(catalog: Catalog, duck: Duck, entity: Entity) -> list[Column]:
-    """Columns of a table of a database source; keeps the casts in its internals."""
+    """Columns of a table of a database or ELASTIC source; keeps the casts or the fields in its internals."""
+    source = catalog.source_of(entity.path)
+    if source is not None and source.body["type"] == "ELASTIC":
+        fields = elastic.describe(source, entity.internals["remote"][0])
+        entity.internals["fields"] = [field.to_json() for field in fields]
+        return documents.columns_of(source, fields)
     columns, casts = read_columns(duck, physical_of(catalog, duck, entity), f"the table {entity.dotted}")
     entity.internals["casts"] = casts
     return columns

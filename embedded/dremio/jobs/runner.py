@@ -51,7 +51,7 @@ class JobRunner:
     def new_job(self, sql: str, session: Session, query_type: str) -> Job:
         """A job that is known to the store and waits to be run."""
         job = Job(sql=without_password(sql), user=session.user, query_type=query_type, context=list(session.context))
-        job.handle = Handle()
+        job.handle = Handle(job.job_id)
         job.enter(JobState.PENDING)
         self.store.add(job)
         return job

@@ -14,6 +14,7 @@ from sqlglot import exp
 from embedded.dremio.access.control import AccessControl
 from embedded.dremio.access.grants import Grantee
 from embedded.dremio.catalog import Catalog, Entity, Kind
+from embedded.dremio.catalog.catalog import TABLE_SOURCES
 from embedded.dremio.errors import NotFound, UnsupportedOperation, ValidationError
 from embedded.dremio.sql.dialect import parse_query, path_of
 
@@ -40,7 +41,7 @@ def lookup(catalog: Catalog, path: tuple[str, ...], contexts: Iterable[tuple[str
         if entity is not None and not entity.is_container:
             return entity
         source = catalog.source_of(candidate)
-        if entity is None and source is not None and source.body.get("type") == "POSTGRES":
+        if entity is None and source is not None and source.body.get("type") in TABLE_SOURCES:
             try:
                 entity = catalog.get_by_path(candidate)
             except NotFound:

@@ -149,6 +149,13 @@ class CopyInto:
 
 
 @dataclass
+class Analyze:
+    path: Path
+    columns: list[str]  # none: all
+    delete: bool
+
+
+@dataclass
 class Show:
     what: str  # SCHEMAS | TABLES | VIEWS | FUNCTIONS | CREATE | TBLPROPERTIES
     path: Path = ()

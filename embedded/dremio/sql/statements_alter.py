@@ -8,6 +8,7 @@ from typing import Any
 from embedded.dremio.engine.contracts import ReflectionDefinition
 from embedded.dremio.sql.statements import (
     AlterTable,
+    Analyze,
     CopyInto,
     Optimize,
     Refused,
@@ -223,18 +224,20 @@ def _measure(words: Words) -> str:
     raise words.error("expected MIN, MAX, SUM, COUNT or APPROXIMATE COUNT DISTINCT")
 
 
-def _analyze(words: Words) -> Refused:
+def _analyze(words: Words) -> Analyze:
     words.expect("ANALYZE", "TABLE")
-    words.path()
+    path = words.path()
     words.expect("FOR")
+    columns: list[str] = []
     if not words.accept("ALL", "COLUMNS"):
         words.expect("COLUMNS")
-        words.names()
-    if not words.accept("COMPUTE"):
-        words.expect("DELETE")
+        columns = words.names()
+    delete = words.accept("DELETE")
+    if not delete:
+        words.expect("COMPUTE")
     words.expect("STATISTICS")
     words.end()
-    return Refused("ANALYZE TABLE is not supported: this server plans with what the files say of themselves.")
+    return Analyze(path, columns, delete)
 
 
 def _optimize(words: Words) -> Any:

@@ -10,7 +10,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,15 +21,6 @@ from tests.integration.airbyte import mariadb as mysql
 from tests.integration.airbyte import mongodb as mongo
 from tests.integration.airbyte.lake import Lake
 from tests.integration.airbyte.servers import START_SECONDS, Airbyte, Shop, free_port, wait_for
-
-
-@pytest.fixture(scope="session")
-def folder() -> Iterator[Path]:
-    # Not pytest's own folder: that is closed to the user that PostgreSQL runs as where tests run as root.
-    path = Path(tempfile.mkdtemp(prefix="airbyte-test-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _until_it_answers(url: str) -> None:

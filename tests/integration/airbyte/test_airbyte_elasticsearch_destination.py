@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.airbyte.elasticsearch import Elasticsearch, installed
+from tests.integration.airbyte.elasticsearch import Elasticsearch
 from tests.integration.airbyte.servers import Airbyte, Shop
 from tests.integration.airbyte.test_airbyte_cdc import cdc, dedup  # noqa: F401
 
 SETTINGS = {"max_retries": 20, "batch_size": 1000}
-
-
-@pytest.fixture(scope="module")
-def elasticsearch(folder: Path) -> Iterator[Elasticsearch]:
-    if not installed():
-        pytest.skip("no Java (Debian: apt-get install default-jdk-headless) or no .elasticsearch/, see `bin/test`")
-    (folder / "elasticsearch").mkdir()
-    server = Elasticsearch(folder / "elasticsearch")
-    yield server
-    server.stop()
 
 
 def connect(airbyte: Airbyte, shop: Shop, destination: str, *streams: dict[str, Any]) -> tuple[str, str]:

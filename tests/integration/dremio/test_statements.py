@@ -109,3 +109,25 @@ def test_local_sort_and_a_renamed_partition_column(rest: Rest, table: str) -> No
     assert parts == [{"p": "{part=1}"}, {"p": "{part=2}"}, {"p": "{part=3}"}]
     rest.run(f"ALTER TABLE {table} DROP COLUMN id")
     rest.run(f"INSERT INTO {table} VALUES (1)")
+
+
+def test_statistics_of_columns(rest, orders):
+    def shown():
+        rows = rest.rows(f'SELECT * FROM sys."table_statistics" WHERE "table" = \'{orders}\' ORDER BY "column"')
+        return {row["column"]: (row["number_of_distinct_values"], row["row_count"], row["null_count"]) for row in rows}
+
+    job = rest.run(f"ANALYZE TABLE {orders} FOR COLUMNS (status, ID) COMPUTE STATISTICS")
+    assert rest.http.get(f"/job/{job['id']}/results").json()["rows"] == [
+        {"ok": True, "summary": f"Requested with a job ID: {job['id']}"}
+    ]
+    assert shown() == {"id": (1000, 1000, 0), "status": (3, 1000, 100)}
+    rest.run(f"ANALYZE TABLE {orders} FOR ALL COLUMNS COMPUTE STATISTICS")
+    assert sorted(shown()) == ["amount", "day", "id", "status"]
+    rest.run(f"ANALYZE TABLE {orders} FOR COLUMNS (id) DELETE STATISTICS")
+    assert rest.rows(f"ANALYZE TABLE {orders} FOR ALL COLUMNS DELETE STATISTICS") == [
+        {"ok": True, "summary": "Statistics Removed. Requested columns: [], Non-existent columns: [id]"}
+    ]
+    assert shown() == {}
+    assert f"not found in the table {orders}: [nothing]" in rest.error(
+        f"ANALYZE TABLE {orders} FOR COLUMNS (nothing) COMPUTE STATISTICS"
+    )

@@ -71,6 +71,7 @@ STATEMENTS = [
     ("ROLLBACK TABLE", "yes", "writes the old rows as a new snapshot"),
     ("OPTIMIZE TABLE", "yes", "file sizes are those of the engine; FOR PARTITIONS by columns as they are"),
     ("VACUUM TABLE", "partly", "expired snapshots can no longer be read; their files stay"),
+    ("ANALYZE TABLE", "yes", "exact counts in sys.table_statistics; no plan depends on them, no quantiles"),
     ("SHOW, DESCRIBE, USE, EXPLAIN PLAN FOR", "yes", "the plan shown is DuckDB's"),
     ("external_query", "yes", "sources of type POSTGRES"),
     (
@@ -81,7 +82,6 @@ STATEMENTS = [
     ("CREATE/DROP/MERGE/USE BRANCH and TAG, AT BRANCH", "no", "need a versioned (Nessie) source"),
     ("`x::type`, CREATE OR REPLACE TABLE", "no", "Dremio has neither"),
     ("ALTER SESSION and SYSTEM, SET and RESET of options", "no", "there are no options that could be set"),
-    ("ANALYZE TABLE", "no", "queries are planned with what the files say of themselves"),
 ]
 
 DIFFERENCES = """
@@ -95,7 +95,22 @@ DIFFERENCES = """
   `{"name": "parquet.compression.gold", "value": "zstd"}`. Row groups hold up to 1,000,000 rows.
 - A query of a promoted folder that has lost a file lists the folder again and is tried anew, as by Dremio, unless rows
   of it have been handed out by Flight; a statement that writes is not tried again.
-- Sources: S3, NAS and POSTGRES. Formats for promotion: Parquet, JSON and Text.
+- Sources: S3, NAS, POSTGRES and ELASTIC. Formats for promotion: Parquet, JSON and Text.
+
+## Elasticsearch
+
+An ELASTIC source has a table for each index and alias of Elasticsearch 7 and newer: `source.index._doc`. Its columns
+are the fields of the mapping, then `_index`, `_type`, `_uid`, and `_id` if `showIdColumn` is set.
+
+- Which fields hold lists is learned from the first 4,000 documents; a list that comes later fails the query with
+  `New schema found. Please reattempt the query.`, and the next one reads it.
+- A date is read as it is written, without its zone: `10:00+02:00` is 10:00. Objects and nested fields are STRUCT,
+  geo_point is STRUCT of lat and lon.
+- Left out are fields that the mapping does not have, geo_shape, dates in formats of weeks and ordinal days, and the
+  types that Dremio does not read (flattened, ranges, date_nanos, unsigned_long and others).
+- A new field is seen after ALTER TABLE .. REFRESH METADATA, a new index at once. Names with wildcards are not resolved.
+- Queries read all documents by the scroll API: filters, limits and aggregations are not pushed down. Only the hosts of
+  `hostList` are asked, as Dremio does with `useWhitelist`.
 
 ## Access control
 

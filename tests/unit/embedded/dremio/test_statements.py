@@ -114,8 +114,6 @@ def test_a_parse_error_names_the_place() -> None:
         "GRANT SELECT ON TABLE t TO USER u",
         "CREATE ROLE r",
         "CREATE BRANCH b IN s",
-        "ANALYZE TABLE t FOR ALL COLUMNS COMPUTE STATISTICS",
-        "ANALYZE TABLE s.t FOR COLUMNS (a, b) DELETE STATISTICS",
         "ALTER SYSTEM SET a = 1",
         "SET a = 1",
         "RESET ALL",
