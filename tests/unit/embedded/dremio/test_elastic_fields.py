@@ -58,7 +58,8 @@ def test_what_is_no_date(value: Any) -> None:
     ("kind", "value", "expected"),
     [
         ("long", "7", 7), ("long", "7.9", 7), ("integer", "", None), ("double", "1.50", 1.5),
-        ("boolean", "false", False), ("keyword", "1.50", "1.50"), ("text", True, "true"), ("keyword", "", ""), ("binary", "AQI=", b"\x01\x02"),
+        ("boolean", "false", False), ("keyword", "1.50", "1.50"), ("text", True, "true"),
+        ("keyword", "", ""), ("binary", "AQI=", b"\x01\x02"),
     ],
 )  # fmt: skip
 def test_values(kind: str, value: Any, expected: Any) -> None:
