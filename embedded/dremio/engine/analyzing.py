@@ -77,5 +77,6 @@ def _stored(engine: Engine, entity: Entity) -> dict[str, Any]:
 
 
 def _store(engine: Engine, entity: Entity, statistics: dict[str, Any]) -> None:
-    current = engine.catalog.get_by_id(entity.id)
-    engine.catalog.put(current, internals={**current.internals, "statistics": statistics}, tag=False)
+    with engine.writer:
+        current = engine.catalog.get_by_id(entity.id)
+        engine.catalog.put(current, internals={**current.internals, "statistics": statistics}, tag=False)

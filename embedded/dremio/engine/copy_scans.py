@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,8 @@ class CopyOptions:
 class Scan:
     """What follows FROM, and for each column of the target that the file has: its value, raising or null when bad.
 
-    `rejected` is the condition of a row that has a value which is no value of the target's type.
+    `rejected` is the condition of a row that has a value which is no value of the target's type, `texts` are the values
+    as the file has them.
     """
 
     sql: str
@@ -53,14 +55,16 @@ class Scan:
     strict: list[str] = field(default_factory=list)
     lenient: list[str] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
     @property
     def rejected(self) -> str:
         """True of a bad row."""
         return " OR ".join(self.conditions) or "FALSE"
 
-    def add(self, target: Column, present: str, strict: str, lenient: str) -> None:
-        """A column; `present`: the condition that the file has a value there."""
+    def add(self, target: Column, present: str, strict: str, lenient: str, shown: str) -> None:
+        """A column; `present`: the condition that the file has a value there; `shown`: the value as a text."""
+        self.texts.append(shown)
         self.columns.append(target.name)
         self.strict.append(strict)
         self.lenient.append(lenient)
@@ -107,6 +111,7 @@ def _csv(duck: Duck, entity: Entity, file: str, options: CopyOptions) -> Scan:
                 f"{value} IS NOT NULL",
                 _from_text(value, target.type, options, False),
                 _from_text(value, target.type, options, True),
+                f"c{place}",
             )
     return scan
 
@@ -122,22 +127,30 @@ def _dialect(options: CopyOptions) -> str:
 
 def _header(duck: Duck, file: str, options: CopyOptions) -> list[str]:
     """The names in the first line that is not skipped."""
-    raw = (
-        f"read_csv([{text(file)}], delim = chr(31), quote = '', escape = '', header = false,"
-        f" skip = {options.skip_lines}, auto_detect = false, columns = {{'line': 'VARCHAR'}})"
-    )
-    rows = _rows(duck, file, f"SELECT line FROM {raw} LIMIT 1")
+    rows = _rows(duck, file, f"SELECT line FROM {physical_lines(file, options)} LIMIT 1")
     if not rows or rows[0][0] is None:
         return []
+    return next(csv_reader([str(rows[0][0])], options))
+
+
+def physical_lines(file: str, options: CopyOptions) -> str:
+    """What follows FROM for the lines of a CSV file as they are, an empty one as null."""
+    return (
+        f"read_csv([{text(file)}], delim = chr(31), quote = '', escape = '', header = false,"
+        f" skip = {options.skip_lines}, auto_detect = false, parallel = false, columns = {{'line': 'VARCHAR'}})"
+    )
+
+
+def csv_reader(lines: Iterable[str], options: CopyOptions) -> Any:
+    """Python's reader of a file's lines."""
     doubled = options.quote_char == options.escape_char
-    reader = csv.reader(
-        [str(rows[0][0])],
+    return csv.reader(
+        lines,
         delimiter=options.field_delimiter,
         quotechar=options.quote_char,
         doublequote=doubled,
         escapechar=None if doubled else options.escape_char,
     )
-    return next(reader)
 
 
 def _nulled(value: str, options: CopyOptions) -> str:
@@ -181,6 +194,7 @@ def _json(duck: Duck, entity: Entity, file: str, options: CopyOptions) -> Scan:
             present if target.type.name in _NESTED else f"{present} AND {_json_text(value, options)} IS NOT NULL",
             _from_json(value, target.type, options, False),
             _from_json(value, target.type, options, True),
+            f"({value} ->> '$')",
         )
     return scan
 
@@ -220,5 +234,5 @@ def _parquet(duck: Duck, entity: Entity, file: str, options: CopyOptions) -> Sca
         lenient = value.sql
         if column.type != target.type:
             lenient = casts.explicit(value, casts.Target(target.type), True).sql
-        scan.add(target, f"{value.sql} IS NOT NULL", assigned(value, target), lenient)
+        scan.add(target, f"{value.sql} IS NOT NULL", assigned(value, target), lenient, f"CAST({value.sql} AS VARCHAR)")
     return scan

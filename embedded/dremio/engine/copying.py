@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from embedded.dremio.catalog import storage
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.engine import lake, results
+from embedded.dremio.engine import copy_errors, lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.copy_scans import CopyOptions, Scan, scan_of
 from embedded.dremio.engine.ddl import target_table
@@ -41,16 +41,18 @@ MAX_FILES = 1000
 def prepare(engine: Engine, record: statements.CopyInto, session: Session, sql: str) -> Statement:
     """COPY INTO table FROM '@source/folder[/file]' [FILES (..) | REGEX '..'] [FILE_FORMAT '..'] [(options)]."""
     entity = target_table(engine, record.path, session, "COPY INTO")
-    source, address = _location(engine, record.location)
+    source, folder = _location(engine, record.location)
+    address = storage.address_of(source, folder)
     kind = _format(record)
     options, on_error = _options(record, kind)
 
     def run(session: Session, handle: Handle) -> Result:
         engine.duck.ensure(source)
-        scans, rejected = [], 0
+        scans, rejected, files = [], 0, []
         for file in _files(record, source, address, kind):
             scan, bad = _checked(engine, entity, file, kind, options, on_error)
             rejected += bad
+            files += [file] if bad else []
             if scan is not None:
                 scans.append(scan)
         physical = physical_of(engine.catalog, engine.duck, entity)
@@ -59,6 +61,9 @@ def prepare(engine: Engine, record: statements.CopyInto, session: Session, sql: 
             for scan in scans:
                 rows = cursor.execute(_insert(physical, scan, on_error)).fetchall()
                 inserted += int(rows[0][0]) if rows else 0
+        if files:
+            job = {"job_id": handle.job_id, "user": session.user, "folder": folder, "format": kind, "files": files}
+            copy_errors.remember(engine, entity, job, options)
         result = results.rows(_SCHEMA, [{"Rows Inserted": inserted, "Rows Rejected": rejected}])
         result.records = inserted
         return result
@@ -95,7 +100,7 @@ def _insert(physical: str, scan: Scan, on_error: str) -> str:
     return f"INSERT INTO {physical} ({listed}) SELECT {values} FROM {scan.sql}{where}"
 
 
-def _location(engine: Engine, location: str) -> tuple[Entity, str]:
+def _location(engine: Engine, location: str) -> tuple[Entity, tuple[str, ...]]:
     if not location.startswith("@"):
         raise ParseError("Specified location clause not found, Dremio sources should precede with '@'")
     parts = tuple(part.strip('"') for part in location.removeprefix("@").strip("/").split("/"))
@@ -104,7 +109,7 @@ def _location(engine: Engine, location: str) -> tuple[Entity, str]:
     source = engine.catalog.source_of(parts)
     if source is None or source.body.get("type") not in ("S3", "NAS"):
         raise ValidationError(f"Source [{parts[0]}] not found or not a source of files.")
-    return source, storage.address_of(source, parts)
+    return source, parts
 
 
 def _extension(name: str) -> str:

@@ -21,7 +21,7 @@ from sqlglot import exp
 from embedded.dremio.access.control import AccessControl
 from embedded.dremio.catalog import Catalog
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.engine import guard, lake, results, snapshots, tables, visibility
+from embedded.dremio.engine import copy_errors, guard, lake, results, snapshots, tables, visibility
 from embedded.dremio.engine.contracts import (
     DatasetUse,
     Handle,
@@ -222,7 +222,7 @@ class Engine:
         relation = QueryBinder(window).bind(query)
         cursor = self.duck.cursor()
         try:
-            self.register(cursor, window.registered, session.user)
+            self.register(cursor, window.registered, session.user, described=True)
             described = cursor.sql(relation.sql)
             kinds = [from_duckdb(kind) for kind in described.types]
             columns = []
@@ -253,16 +253,22 @@ class Engine:
         window.functions = functions.call
         return window
 
-    def register(self, cursor: duckdb.DuckDBPyConnection, registered: list[list[str]], user: str) -> None:
+    def register(
+        self, cursor: duckdb.DuckDBPyConnection, registered: list[list[str]], user: str, described: bool = False
+    ) -> None:
         """Make known to a cursor what its text names and DuckDB cannot read by itself.
 
-        These are system tables with the rows that the user sees, metadata functions and the tables of ELASTIC sources.
+        These are system tables with the rows that the user sees, metadata functions, copy_errors (without its rows if
+        the text is only to be `described`) and the tables of ELASTIC sources.
         """
         rows: pa.Table | Documents
         for path in registered:
             if path[0] == METADATA:
                 version = int(path[3]) if path[3] else None
                 rows = snapshots.rows(self, path[1], path[2], version)
+            elif path[0] == copy_errors.COPY_ERRORS:
+                empty = copy_errors.SCHEMA.empty_table()
+                rows = empty if described else copy_errors.rows(self, path[1], path[2])
             elif path[0] == DOCUMENTS:
                 rows = Documents(self.catalog, self.catalog.get_by_id(path[1]))
             else:

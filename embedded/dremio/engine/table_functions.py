@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import duckdb
 from sqlglot import exp
 
-from embedded.dremio.engine import snapshots, tables
+from embedded.dremio.engine import copy_errors, snapshots, tables
 from embedded.dremio.engine.contracts import Session
 from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import registered_name
@@ -17,6 +17,7 @@ from embedded.dremio.sql.query import QueryBinder
 from embedded.dremio.sql.resolve import Resolver
 from embedded.dremio.sql.scope import Field, Relation
 from embedded.dremio.sql.words import Words
+from embedded.dremio.types import from_arrow
 
 if TYPE_CHECKING:
     from embedded.dremio.engine.engine import Engine
@@ -43,6 +44,8 @@ class TableFunctions:
 
     def relation(self, queries: QueryBinder, call: exp.Expr, table: exp.Table) -> Relation:
         """The relation of ``TABLE(call)``; raises ValidationError, UnsupportedOperation."""
+        if isinstance(call, exp.Anonymous) and str(call.this).lower() == "copy_errors":
+            return self._copy_errors(call, table)
         if isinstance(call, exp.Anonymous):
             made = None
             if str(call.this).lower() not in snapshots.SCHEMAS:
@@ -78,6 +81,18 @@ class TableFunctions:
         self.registered.append(path)
         fields = [Field(column, kind) for column, kind in snapshots.columns(name)]
         return Relation(quoted(registered_name(path)), fields)
+
+    def _copy_errors(self, call: exp.Anonymous, table: exp.Table) -> Relation:
+        arguments = call.expressions
+        fits = ((exp.Literal,), (exp.Literal, exp.Null), (exp.Boolean,))  # table_name, job_id, strict_consistency
+        if not 1 <= len(arguments) <= 3 or not all(isinstance(a, f) for a, f in zip(arguments, fits, strict=False)):
+            raise ValidationError("No match found for function signature COPY_ERRORS(...)")
+        context = table.meta.get("context") or self.session.context
+        entity = self.resolver.dataset(Words(arguments[0].name).path(), tuple(context), table.meta.get("reader"))
+        job_id = copy_errors.job_of(self.engine, entity, arguments, self.session.user)
+        path = [copy_errors.COPY_ERRORS, entity.id, job_id]
+        self.registered.append(path)
+        return Relation(quoted(registered_name(path)), [Field(f.name, from_arrow(f)) for f in copy_errors.SCHEMA])
 
     def _external(self, source_name: str, call: exp.Anonymous, table: exp.Table) -> Relation:
         source = self.engine.catalog.find([source_name])

@@ -120,3 +120,35 @@ def test_options(rest: Rest, source: str, folder: str, put: Copy, table: str) ->
 )
 def test_refused(rest: Rest, source: str, folder: str, table: str, rest_of_it: str, message: str) -> None:
     assert message in rest.error(f"COPY INTO {table} FROM '@{source}/{folder}' {rest_of_it}")
+
+
+def test_copy_errors(rest: Rest, source: str, folder: str, put: Copy, table: str) -> None:
+    put("a.csv", '\nid,name,day\n1,a,2024-01-01\n\nx,"two\nlines",never\n3,c,2024-13-01\n')
+    put("b.csv", "id,name,day\n1,a,2024-01-01\n")
+    put("c.csv", "other\n1\n")
+    copy = f"COPY INTO {table} FROM '@{source}/{folder}' FILE_FORMAT"
+    first = rest.run(f"{copy} 'csv' (SKIP_LINES 1, ON_ERROR 'continue')")["id"]
+    shown = "line_number, row_number, column_name, error"
+    rows = rest.rows(f"SELECT file_name, {shown} FROM TABLE(copy_errors('{table}')) WHERE error NOT LIKE 'No column%'")
+    assert {row.pop("file_name") for row in rows} == {f"/{BUCKET}/{source}/{folder}/a.csv"}
+    expected = [
+        (5, 2, "id", 'While processing field "id". Could not convert "x" to INT.'),
+        (5, 2, "day", 'While processing field "day". Could not convert "never" to DATE.'),
+        (7, 3, "day", 'While processing field "day". Could not convert "2024-13-01" to DATE.'),
+    ]
+    assert [tuple(row.values()) for row in rows] == expected
+    put("a.json", '{"id": 1}\n{"id": "x", "day": "y"}\n')
+    put("b.json", '[\n {"id": 1},\n {"name": "a",\n "ID":\n "z"}\n]')
+    rest.run(f"{copy} 'json' (ON_ERROR 'continue')")
+    assert [
+        (row["line_number"], row["row_number"], row["column_name"])
+        for row in rest.rows(f"SELECT * FROM TABLE(copy_errors('{table}')) ORDER BY 1, 2, 3, 5 DESC")
+    ] == [(2, 2, "id"), (2, 2, "day"), (5, 2, "id")]
+    again = rest.rows(
+        f"SELECT job_id, {shown} FROM TABLE(copy_errors('{table}', '{first}')) WHERE row_number IS NOT NULL"
+    )
+    assert [tuple(row.values()) for row in again] == [(first, *row) for row in expected]
+    missing = "Could not find COPY INTO job details."
+    assert missing in rest.error(f"SELECT * FROM TABLE(copy_errors('{table}', '{uuid.uuid4()}'))")
+    rest.run(f"CREATE TABLE {table}_2 (id INT)")
+    assert missing in rest.error(f"SELECT * FROM TABLE(copy_errors('{table}_2'))")
