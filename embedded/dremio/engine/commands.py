@@ -65,7 +65,7 @@ def explain(engine: Engine, record: statements.Explain, session: Session, sql: s
         engine.prepare(record.sql, session)
 
         def no_plan(session: Session) -> list[dict[str, Any]]:
-            return [{"text": type(inner).__name__, "json": "{}"}]
+            return [{"text": record.sql, "json": "{}"}]
 
         return command(sql, _PLAN, no_plan)
     bound = engine.bind(record.sql, session, reflections=engine.reflections)

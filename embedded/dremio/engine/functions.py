@@ -13,7 +13,7 @@ from sqlglot import exp
 from embedded.dremio.catalog.entities import Entity, Kind
 from embedded.dremio.engine import guard
 from embedded.dremio.engine.contracts import Session
-from embedded.dremio.errors import UnsupportedOperation, ValidationError
+from embedded.dremio.errors import ValidationError
 from embedded.dremio.sql import casts
 from embedded.dremio.sql.dialect import parse_expression, parse_query
 from embedded.dremio.sql.expressions import BoundArgument, ExpressionBinder
@@ -138,8 +138,6 @@ class UserFunctions:
     ) -> Relation:
         resolver = Resolver(self.engine.catalog, self.session.user, self.engine.access, body.get("reader"))
         resolver.resolve(query, tuple(body.get("context") or ()))
-        if resolver.found.uses_system:
-            raise UnsupportedOperation("Functions that read system tables are not supported.")
         self.resolver.found.entities |= resolver.found.entities
         return queries.subquery(_filled(query, values, scope), scope)
 

@@ -55,10 +55,9 @@ def translate(error: duckdb.Error | OSError, sql: str) -> DremioError:
     if isinstance(error, duckdb.OutOfMemoryException):
         return ResourceError("Query was cancelled because it exceeded the memory limits set by the administrator.")
     if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
-        return ValidationError(message.partition("\n\nLINE ")[0], sql=sql)
+        return ValidationError(_told(message), sql=sql)
     if isinstance(error, (duckdb.HTTPException, duckdb.IOException, OSError)):
-        message = message.partition("\n\nLINE ")[0]
-        return (InvalidMetadata if any(said in message for said in _GONE) else DataReadError)(message)
+        return (InvalidMetadata if any(said in message for said in _GONE) else DataReadError)(_told(message))
     if _STREAM_FAILED in message:
         text = message.partition(_STREAM_FAILED)[2].partition(". Detail: Python exception")[0]
         while text.startswith("Invalid: "):
@@ -67,8 +66,12 @@ def translate(error: duckdb.Error | OSError, sql: str) -> DremioError:
     if isinstance(error, duckdb.TransactionException):
         return ConcurrentModification(f"Concurrent operation has updated the table, please retry. {message}")
     first = message.partition("Python exception occurred while executing the UDF: ValueError: ")[2]
-    first = first or message.partition("Error: ")[2] or message
-    return FunctionError(first.partition("\n\nLINE ")[0])
+    return FunctionError(first.partition("\n\nLINE ")[0] or _told(message))
+
+
+def _told(message: str) -> str:
+    """DuckDB's message without its own kind of error and without the translated text."""
+    return (message.partition("Error: ")[2] or message).partition("\n\nLINE ")[0]
 
 
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

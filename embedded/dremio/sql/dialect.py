@@ -156,7 +156,7 @@ def _parse(sql: str) -> exp.Expr:
     except SqlglotParseError as error:
         first = error.errors[0] if error.errors else {}
         raise ParseError(
-            f"Failure parsing the query: {first.get('description') or error}",
+            f"Failure parsing the query: {_plain(first.get('description') or str(error))}",
             sql=sql,
             line=first.get("line"),
             column=first.get("col"),
@@ -164,6 +164,19 @@ def _parse(sql: str) -> exp.Expr:
     if len(trees) != 1 or trees[0] is None or isinstance(trees[0], exp.Command):
         raise ParseError("Failure parsing the query: one statement is expected.", sql=sql)
     return trees[0]
+
+
+def _plain(complaint: str) -> str:
+    """sqlglot's complaint without the names of its classes."""
+    _, incomplete, rest = complaint.partition(" missing for <class '")
+    if incomplete:
+        clause = rest.partition("'")[0].rpartition(".")[2].upper()
+        return "VALUES needs at least one row" if clause == "VALUES" else f"{clause} is incomplete"
+    expected, unexpected, rest = complaint.partition(" but got <Token ")
+    if unexpected:
+        found = rest.partition("text: ")[2].partition(", line: ")[0]
+        return f"{expected}, found {'the end' if found == 'SENTINEL' else f'[{found}]'}"
+    return complaint
 
 
 _ODBC = {"D": (TokenType.DATE, "DATE"), "T": (TokenType.TIME, "TIME"), "TS": (TokenType.TIMESTAMP, "TIMESTAMP")}

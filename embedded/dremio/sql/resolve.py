@@ -27,7 +27,6 @@ class Found:
     """What a query refers to."""
 
     entities: dict[str, Entity] = field(default_factory=dict)
-    uses_system: bool = False
     versions: bool = False
 
 
@@ -116,11 +115,9 @@ class Resolver:
             table.meta["cte"] = path[0]
             return
         if path[0].lower() in SYSTEM_SCHEMAS:
-            self.found.uses_system = True
             table.meta["system"] = [part.lower() for part in path]
             return
         if context and context[0].lower() in SYSTEM_SCHEMAS and len(path) == 1:
-            self.found.uses_system = True
             table.meta["system"] = [context[0].lower(), path[0].lower()]
             return
         entity = self.dataset(path, context)

@@ -131,3 +131,11 @@ def test_statistics_of_columns(rest, orders):
     assert f"not found in the table {orders}: [nothing]" in rest.error(
         f"ANALYZE TABLE {orders} FOR COLUMNS (nothing) COMPUTE STATISTICS"
     )
+
+
+def test_a_write_and_a_function_may_read_system_tables(rest, space, orders):
+    rest.run(f"CREATE FUNCTION {space}.versions() RETURNS INT RETURN SELECT CAST(COUNT(*) AS INT) FROM sys.version")
+    rest.run(
+        f"UPDATE {orders} SET status = 'seen' FROM sys.version AS v WHERE id = {space}.versions() AND v.version <> ''"
+    )
+    assert rest.rows(f"SELECT id FROM {orders} WHERE status = 'seen'") == [{"id": 1}]

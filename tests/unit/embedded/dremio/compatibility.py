@@ -45,7 +45,12 @@ STATEMENTS = [
         "of an expression or a query, scalar and tabular; no defaults of parameters",
     ),
     ("INSERT, UPDATE, DELETE, MERGE, TRUNCATE", "yes", "tables that were made by CREATE TABLE"),
-    ("COPY INTO", "partly", "records end with a line; no copy_errors() and no history tables"),
+    (
+        "COPY INTO",
+        "partly",
+        "records end with a line; copy_errors() reads the files again and knows a table's last 50 jobs with "
+        "rejected rows; no history tables",
+    ),
     (
         "ALTER TABLE .. columns, PRIMARY KEY, LOCALSORT BY, TBLPROPERTIES",
         "yes",

@@ -7,6 +7,7 @@ import pytest
 from embedded.dremio.engine.contracts import ReflectionDefinition
 from embedded.dremio.errors import ParseError
 from embedded.dremio.sql import statements
+from embedded.dremio.sql.dialect import parse_query
 from embedded.dremio.sql.statements import Partition, parse
 
 
@@ -102,6 +103,20 @@ def test_alter(sql: str, action: str) -> None:
 def test_not_in_the_grammar(sql: str) -> None:
     with pytest.raises(ParseError):
         parse(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT CAST(a AS INT) FROM (VALUES ) AS t(a)", "VALUES needs at least one row"),  # an empty seed of dbt
+        ("SELECT a FROM t WHERE", "WHERE is incomplete"),
+        ("SELECT a, FROM", "Expected table name, found the end"),
+    ],
+)
+def test_a_parse_error_speaks_of_sql(sql: str, message: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        parse_query(sql)
+    assert caught.value.message == f"Failure parsing the query: {message}"
 
 
 def test_a_parse_error_names_the_place() -> None:
