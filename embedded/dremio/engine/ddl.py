@@ -157,7 +157,7 @@ def _make(
         with lake.writing(engine, handle) as cursor:
             lake.create(cursor, physical, columns, record.partitions)
             if bound is not None:
-                engine.register(cursor, bound.registered, bound.user)
+                engine.register(cursor, bound.registered, bound.user, handle)
                 inserted = cursor.execute(_fill(physical, columns, bound, record.sort)).fetchall()
                 count = int(inserted[0][0]) if inserted else 0
         more = {

@@ -49,7 +49,7 @@ def statement(sql: str, text: str, target: Target, checks: list[str]) -> Stateme
 
     def run(session: Session, handle: Handle) -> Result:
         with lake.writing(engine, handle) as cursor:
-            engine.register(cursor, target.tables.registered, session.user)
+            engine.register(cursor, target.tables.registered, session.user, handle)
             for check in checks:
                 if cursor.execute(check).fetchall():
                     raise ValidationError("A target row matched more than once. Please update your query.")
@@ -138,7 +138,7 @@ def _insert(engine: Engine, session: Session, sql: str) -> Statement:
 
     def run(session: Session, handle: Handle) -> Result:
         with lake.writing(engine, handle) as cursor:
-            engine.register(cursor, bound.registered, bound.user)
+            engine.register(cursor, bound.registered, bound.user, handle)
             rows = cursor.execute(text).fetchall()
         return results.records(int(rows[0][0]) if rows else 0)
 

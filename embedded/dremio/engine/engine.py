@@ -21,7 +21,7 @@ from sqlglot import exp
 from embedded.dremio.access.control import AccessControl
 from embedded.dremio.catalog import Catalog
 from embedded.dremio.catalog.entities import Entity
-from embedded.dremio.engine import copy_errors, guard, lake, results, snapshots, tables, visibility
+from embedded.dremio.engine import copy_errors, documents, guard, lake, results, snapshots, tables, visibility
 from embedded.dremio.engine.contracts import (
     DatasetUse,
     Handle,
@@ -33,7 +33,6 @@ from embedded.dremio.engine.contracts import (
     Statement,
     StatementKind,
 )
-from embedded.dremio.engine.documents import DOCUMENTS, Documents
 from embedded.dremio.engine.duck import REFLECTIONS, Duck
 from embedded.dremio.engine.functions import UserFunctions
 from embedded.dremio.engine.system import SystemTables, registered_name
@@ -217,12 +216,14 @@ class Engine:
             relationships = rewrite.relationships
             if rewrite.query is not None:
                 query = rewrite.query
-        native = bool(relationships) and all("materialization" in one.meta for one in query.find_all(exp.Table))
+        # a function that is none of Dremio's own may read any table
+        native = bool(relationships) and query.find(exp.Anonymous) is None
+        native = native and all("materialization" in one.meta for one in query.find_all(exp.Table))
         window = self.tables(session, resolver)
         relation = QueryBinder(window).bind(query)
         cursor = self.duck.cursor()
         try:
-            self.register(cursor, window.registered, session.user, described=True)
+            self.register(cursor, window.registered, session.user)
             described = cursor.sql(relation.sql)
             kinds = [from_duckdb(kind) for kind in described.types]
             columns = []
@@ -254,26 +255,29 @@ class Engine:
         return window
 
     def register(
-        self, cursor: duckdb.DuckDBPyConnection, registered: list[list[str]], user: str, described: bool = False
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        registered: list[list[str]],
+        user: str,
+        handle: Handle | None = None,
     ) -> None:
         """Make known to a cursor what its text names and DuckDB cannot read by itself.
 
-        These are system tables with the rows that the user sees, metadata functions, copy_errors (without its rows if
-        the text is only to be `described`) and the tables of ELASTIC sources.
+        These are system tables with the rows that the user sees, metadata functions, copy_errors and the tables of
+        ELASTIC sources, of the latter two no rows if the text is not to run (with `handle`).
         """
-        rows: pa.Table | Documents
-        for path in registered:
-            if path[0] == METADATA:
-                version = int(path[3]) if path[3] else None
-                rows = snapshots.rows(self, path[1], path[2], version)
+        for path in map(list, dict.fromkeys(map(tuple, registered))):
+            name = registered_name(path)
+            if path[0] == documents.DOCUMENTS:
+                documents.fill(cursor, name, self.catalog, self.catalog.get_by_id(path[1]), handle)
             elif path[0] == copy_errors.COPY_ERRORS:
                 empty = copy_errors.SCHEMA.empty_table()
-                rows = empty if described else copy_errors.rows(self, path[1], path[2])
-            elif path[0] == DOCUMENTS:
-                rows = Documents(self.catalog, self.catalog.get_by_id(path[1]))
+                cursor.register(name, empty if handle is None else copy_errors.rows(self, path[1], path[2]))
+            elif path[0] == METADATA:
+                version = int(path[3]) if path[3] else None
+                cursor.register(name, snapshots.rows(self, path[1], path[2], version))
             else:
-                rows = self.system_tables.arrow(path, user)
-            cursor.register(registered_name(path), rows)
+                cursor.register(name, self.system_tables.arrow(path, user))
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -323,7 +327,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.registered, bound.user)
+            self.register(cursor, bound.registered, bound.user, handle)
         except BaseException:
             cursor.close()
             raise
@@ -361,7 +365,7 @@ class Engine:
         cursor = self.duck.cursor()
         handle.attach(cursor)
         try:
-            self.register(cursor, bound.registered, bound.user)
+            self.register(cursor, bound.registered, bound.user, handle)
             cursor.execute(f"CREATE OR REPLACE TABLE {target} AS {bound.sql}")
             count = cursor.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
             width = 8 * max(1, len(bound.columns))

@@ -22,7 +22,6 @@ from embedded.dremio.errors import (
 )
 
 BATCH_ROWS = 65_536
-_STREAM_FAILED = "arrow_scan: get_next failed(): "  # before what a generator of batches has raised
 DDL_SCHEMA = pa.schema([pa.field("ok", pa.bool_()), pa.field("summary", pa.utf8())])
 RECORDS_SCHEMA = pa.schema([pa.field("Records", pa.int64())])
 CTAS_SCHEMA = pa.schema(
@@ -58,11 +57,6 @@ def translate(error: duckdb.Error | OSError, sql: str) -> DremioError:
         return ValidationError(_told(message), sql=sql)
     if isinstance(error, (duckdb.HTTPException, duckdb.IOException, OSError)):
         return (InvalidMetadata if any(said in message for said in _GONE) else DataReadError)(_told(message))
-    if _STREAM_FAILED in message:
-        text = message.partition(_STREAM_FAILED)[2].partition(". Detail: Python exception")[0]
-        while text.startswith("Invalid: "):
-            text = text.removeprefix("Invalid: ")
-        return DataReadError(text, sql=sql)
     if isinstance(error, duckdb.TransactionException):
         return ConcurrentModification(f"Concurrent operation has updated the table, please retry. {message}")
     first = message.partition("Python exception occurred while executing the UDF: ValueError: ")[2]

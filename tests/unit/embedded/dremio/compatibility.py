@@ -114,8 +114,8 @@ are the fields of the mapping, then `_index`, `_type`, `_uid`, and `_id` if `sho
 - Left out are fields that the mapping does not have, geo_shape, dates in formats of weeks and ordinal days, and the
   types that Dremio does not read (flattened, ranges, date_nanos, unsigned_long and others).
 - A new field is seen after ALTER TABLE .. REFRESH METADATA, a new index at once. Names with wildcards are not resolved.
-- Queries read all documents by the scroll API: filters, limits and aggregations are not pushed down. Only the hosts of
-  `hostList` are asked, as Dremio does with `useWhitelist`.
+- A query reads all documents of its indices by the scroll API before it answers: filters, limits and aggregations are
+  not pushed down. Only the hosts of `hostList` are asked, as Dremio does with `useWhitelist`.
 
 ## Access control
 
