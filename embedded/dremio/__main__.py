@@ -34,6 +34,7 @@ from embedded.dremio.protocol.rest import Services, build_app
 from embedded.dremio.reflections import system_tables as reflection_tables
 from embedded.dremio.reflections.service import ReflectionService
 
+KEEP_ALIVE_SECONDS = 300
 HOST = "127.0.0.1"
 log = logging.getLogger("embedded.dremio")
 
@@ -86,7 +87,15 @@ def main() -> None:
         engine.control_access(AccessControl(Grants(pool), catalog, accounts))
     flight_server = DremioFlightServer(f"grpc://{HOST}:{arguments.flight_port}", accounts, runner)
     app = build_app(Services(accounts, catalog, runner, jobs, results, reflections, enterprise))
-    config = uvicorn.Config(app, host=HOST, port=arguments.rest_port, log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        app,
+        host=HOST,
+        port=arguments.rest_port,
+        log_level="warning",
+        access_log=False,
+        # dbt-dremio sends on a connection that was idle during a model and does not repeat what meets its end
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
     log.info("REST on http://%s:%d, Flight on grpc://%s:%d", HOST, arguments.rest_port, HOST, flight_server.port)
     reflections.start()
     try:

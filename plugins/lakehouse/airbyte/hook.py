@@ -87,9 +87,22 @@ class AirbyteHook(BaseHook):
 
         :raises AirbyteHttpError: the connection is not active, or there is none.
         """
+        return self._start(connection_id, "sync")
+
+    def start_clear(self, connection_id: str) -> tuple[Job, bool]:
+        """Start to clear a connection: Airbyte removes what it delivered, and its state.
+
+        Returns the job and whether it was found running; one that was found may be a sync.
+
+        :raises AirbyteHttpError: there is no such connection.
+        """
+        return self._start(connection_id, "clear")
+
+    def _start(self, connection_id: str, job_type: str) -> tuple[Job, bool]:
+        body = {"connectionId": connection_id, "jobType": job_type}
         for _ in range(_ATTACH_TRIES):
             try:
-                answer = self.get_conn().call("POST", "/jobs", json={"connectionId": connection_id, "jobType": "sync"})
+                answer = self.get_conn().call("POST", "/jobs", json=body)
                 return Job.of(answer), False
             except AirbyteHttpError as error:
                 if error.status != _BUSY or error.title == "state-conflict":

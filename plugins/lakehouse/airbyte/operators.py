@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lakehouse.airbyte.hook import AirbyteHook
 
 _JOB_KEY = "airbyte_job"
+_CLEARED_KEY = "airbyte_cleared"  # this task has had the connection cleared, and not synced since
 _LINK_KEY = "airbyte_connection_page"
 
 
@@ -62,6 +63,9 @@ class AirbyteSyncOperator(BaseOperator):
         had started it. (Airflow's own `execution_timeout` does not count while a task is deferred.)
     :param fresh_since: ISO date or time (templated), UTC unless it says otherwise. A running sync that began before
         it is waited for, and another one started after it: what came to the source until then is to be read.
+    :param clear_first: have Airbyte clear the connection before (what it delivered, and its state), so that the sync
+        reads everything anew; a bool, or a template that renders one, such as `{{ params.full }}`. Tries after the one
+        that cleared do not clear again. What was published to bronze stays there.
     :param require_rows: fail if the sync read nothing.
     :param deferrable: wait in the triggerer; otherwise in the worker.
     :param worker_seconds: seconds to wait in the worker before deferring: deferring costs about a second.
@@ -76,7 +80,7 @@ class AirbyteSyncOperator(BaseOperator):
         AirbyteSyncOperator(task_id="postgres", connection="postgres", retries=2)
     """
 
-    template_fields: Sequence[str] = ("connection", "workspace", "airbyte_conn_id", "fresh_since")
+    template_fields: Sequence[str] = ("connection", "workspace", "airbyte_conn_id", "fresh_since", "clear_first")
     operator_extra_links = (AirbyteConnectionLink(),)
     ui_color = "#e4e2ff"
 
@@ -88,6 +92,7 @@ class AirbyteSyncOperator(BaseOperator):
         airbyte_conn_id: str = "airbyte_default",
         timeout: timedelta = timedelta(hours=2),
         fresh_since: str | None = None,
+        clear_first: bool | str = False,
         require_rows: bool = False,
         deferrable: bool = True,
         worker_seconds: float = 5.0,
@@ -99,6 +104,7 @@ class AirbyteSyncOperator(BaseOperator):
         self.airbyte_conn_id = airbyte_conn_id
         self.timeout = timeout
         self.fresh_since = fresh_since
+        self.clear_first = clear_first
         self.require_rows = require_rows
         self.deferrable = deferrable
         self.worker_seconds = worker_seconds
@@ -129,22 +135,35 @@ class AirbyteSyncOperator(BaseOperator):
 
     def _start(self, context: Any, airbyte: "AirbyteHook", connection_id: str) -> tuple[Job, bool, float]:
         self._starting = connection_id
-        job, attached = airbyte.start_sync(connection_id)
+        clear = self._is_to_clear(context)
+        job, attached = airbyte.start_clear(connection_id) if clear else airbyte.start_sync(connection_id)
         started_at = time.time()
-        old = attached and self.fresh_since is not None and job.began_at < moment(self.fresh_since)
+        old = attached and (clear or (self.fresh_since is not None and job.began_at < moment(self.fresh_since)))
         state = {"job_id": job.job_id, "owned": not attached, "started_at": started_at, "old": old}
+        state["clears"] = clear and not attached
         context["task_state_store"].set(_JOB_KEY, state)
         self._starting = None
         if old:
             self.log.info(
-                "%s is being synced by job %d, which began before %s: waiting for its end, to start another",
-                self.connection, job.job_id, self.fresh_since,
+                "job %d of %s began before %s: waiting for its end, to start another",
+                job.job_id, self.connection, "it could be cleared" if clear else self.fresh_since,
             )  # fmt: skip
+        elif clear:
+            self.log.info("started job %d, which clears %s", job.job_id, self.connection)
         elif attached:
             self.log.info("%s is being synced already: waiting for its job %d", self.connection, job.job_id)
         else:
             self.log.info("started job %d of %s", job.job_id, self.connection)
         return job, not attached, started_at
+
+    def _is_to_clear(self, context: Any) -> bool:
+        """
+        :raises ValueError: the template renders no bool.
+        """
+        wanted = str(self.clear_first).strip().lower()
+        if wanted not in ("true", "false"):
+            raise ValueError(f"clear_first is {self.clear_first!r}: expected true or false, or a template of one.")
+        return wanted == "true" and not context["task_state_store"].get(_CLEARED_KEY)
 
     def _job_of_earlier_try(self, context: Any, airbyte: "AirbyteHook") -> tuple[Job, bool, float] | None:
         """The job that a try that died had started, unless it has failed since."""
@@ -203,7 +222,12 @@ class AirbyteSyncOperator(BaseOperator):
                 airbyte.cancel(job.job_id)
             context["task_state_store"].delete(_JOB_KEY)
             raise SyncTimeout(self.connection, job.job_id, self.timeout.total_seconds(), job.status, own)
-        if (context["task_state_store"].get(_JOB_KEY) or {}).get("old"):  # however it ended
+        state = context["task_state_store"].get(_JOB_KEY) or {}
+        cleared = state.get("clears") and job.status is JobStatus.SUCCEEDED
+        if cleared:
+            self.log.info("job %d cleared %s", job.job_id, self.connection)
+            context["task_state_store"].set(_CLEARED_KEY, True)
+        if cleared or state.get("old"):  # however that one ended
             context["task_state_store"].delete(_JOB_KEY)
             return self._sync(context)
         streams, reason, needs_repair = airbyte.details(job.job_id)
@@ -216,6 +240,7 @@ class AirbyteSyncOperator(BaseOperator):
         context["ti"].xcom_push(key="columns", value=columns)
         # a task that is cleared after this starts a new sync
         context["task_state_store"].delete(_JOB_KEY)
+        context["task_state_store"].delete(_CLEARED_KEY)
         streams = {name: 0 for name in columns} | streams
         self._record(context, job, streams)
         self.log.info(

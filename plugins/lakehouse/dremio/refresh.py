@@ -7,6 +7,7 @@ they were before the refresh was started, never with the worker's clock.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.dremio.declared.reflections import HOUR_MS, Reflection
@@ -50,6 +51,18 @@ def is_refreshed(reflection: Mapping[str, Any], before: tuple[str, ...]) -> bool
     if status.get("availability") != "AVAILABLE" or is_busy(reflection):
         return False
     return not before or marks(reflection) > before
+
+
+def age(reflection: Mapping[str, Any], now: float) -> float | None:
+    """Seconds since the data was read that a reflection answers with; None while it answers with none.
+
+    :param now: epoch seconds.
+    """
+    status = reflection.get("status") or {}
+    fetched = status.get("lastDataFetch") or reflection.get("lastDataFetch")
+    if status.get("availability") != "AVAILABLE" or not fetched:
+        return None
+    return now - datetime.fromisoformat(str(fetched)).timestamp()
 
 
 def failure(reflection: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -45,6 +45,8 @@ class DremioRefreshReflectionsOperator(BaseOperator):
     :param path: YAML file; a relative one is looked for in include/pipelines (templated).
     :param slot: `a` or `b` (templated); default: the slot that the run has claimed in the release journal.
     :param names: only these reflections; default all of the file.
+    :param fresh_for: seconds; a reflection whose data was read so recently is not refreshed, only proven. Default:
+        each is refreshed. By the worker's clock, so leave it some minutes.
     :param timeout: seconds for all of it, proof included.
     :param lakehouse_conn_id: Airflow connection of the run records' database, for the journal.
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
@@ -59,6 +61,7 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         path: str = "reflections.yaml",
         slot: str | None = None,
         names: Sequence[str] | None = None,
+        fresh_for: float = 0.0,
         timeout: float = 1200.0,
         lakehouse_conn_id: str = "lakehouse_db",
         dremio_conn_id: str = "dremio_default",
@@ -68,6 +71,7 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         self.path = path
         self.slot = slot
         self.names = names
+        self.fresh_for = fresh_for
         self.timeout = timeout
         self.lakehouse_conn_id = lakehouse_conn_id
         self.dremio_conn_id = dremio_conn_id
@@ -85,26 +89,31 @@ class DremioRefreshReflectionsOperator(BaseOperator):
         :raises DremioError: a table is missing, or a reflection was given up; has Dremio's reason.
         :raises DremioTimeout: not refreshed, or not used by its check queries, within `timeout`.
         """
-        from lakehouse.dremio.refresh import ensure, ensure_policy
+        from lakehouse.dremio.refresh import age, ensure, ensure_policy
 
         slot = self.slot or self._claimed_slot(context)
         awaited: list[Awaited] = []
-        building: set[str] = set()
+        settled: set[str] = set()  # no refresh is to be asked for
         for declared in self._declared():
             one, starts_now = ensure(self.hook, declared, declared.table(slot))
             for table in ensure_policy(self.hook, declared, one.table):
                 self.log.info("%s: refreshed every %s h from now on", table, declared.refresh_every_hours)
-            awaited.append(one)
-            if starts_now:
-                building.add(one.reflection_id)
-            self.log.info("%s on %s: %s", one.name, one.table, "builds" if starts_now else "exists")
+            seconds = None
+            if self.fresh_for and not starts_now:
+                seconds = age(self.hook.get_reflection(one.reflection_id), time.time())
+            fresh = seconds is not None and seconds < self.fresh_for
+            awaited.append(replace(one, before=()) if fresh else one)
+            if starts_now or fresh:
+                settled.add(one.reflection_id)
+            how = f"its data is {seconds:.0f} s old, fresh enough" if fresh else "builds" if starts_now else "exists"
+            self.log.info("%s on %s: %s", one.name, one.table, how)
         state = {
             "slot": slot,
             "started": time.time(),
             "deadline": time.time() + self.timeout,
             "awaited": [asdict(one) | {"before": list(one.before)} for one in awaited],
         }
-        stale = [one for one in awaited if one.reflection_id not in building]
+        stale = [one for one in awaited if one.reflection_id not in settled]
         return self._start(context, state, [one.reflection_id for one in stale])
 
     def resume_idle(self, context: "Context", event: dict[str, Any]) -> list[dict[str, Any]]:

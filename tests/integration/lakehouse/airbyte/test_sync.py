@@ -159,6 +159,12 @@ def test_a_task_that_lost_its_worker_finds_its_job(name, connection_id):
     assert result["job_id"] == deferred.value.trigger.job_id
 
 
+def test_after_a_clear_all_rows_are_read_anew(name, connection_id):
+    whole = sync(name, worker_seconds=60, clear_first=True).execute(context("cleared"))
+    assert sync(name, worker_seconds=60).execute(context("after"))["rows"] < whole["rows"]
+    assert sync(name, worker_seconds=60, clear_first=True).execute(context("again"))["rows"] == whole["rows"] > 0
+
+
 def test_wrong_credentials_are_told_without_the_secret(reach, monkeypatch):
     wrong = {"conn_type": "airbyte", "host": reach["AIRBYTE_URL"], "login": "nobody", "password": "hidden-word"}
     import json

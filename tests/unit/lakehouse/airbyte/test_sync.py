@@ -187,6 +187,43 @@ def test_a_running_sync_that_began_late_enough_is_taken_over(airbyte, context):
     assert sync(fresh_since="2026-11-23").execute(context)["job_id"] == 42
 
 
+def test_on_request_the_connection_is_cleared_before_and_once(airbyte, context):
+    airbyte.states = ["running", "succeeded", "failed"]
+    with pytest.raises(SyncFailed):
+        sync(clear_first="True").execute(context)
+    airbyte.states = ["succeeded"]
+    sync(clear_first=True).execute(context)
+    assert [body["jobType"] for body in airbyte.sent("POST", "/jobs")] == ["clear", "sync", "sync"]
+    assert not context["task_state_store"]
+    sync(clear_first="false").execute(context)
+    assert airbyte.sent("POST", "/jobs")[-1]["jobType"] == "sync"
+
+
+def test_what_runs_is_waited_for_before_the_connection_is_cleared(airbyte, context):
+    airbyte.busy, airbyte.states = 42, ["running"]
+    with pytest.raises(TaskDeferred) as deferred:
+        sync(clear_first=True).execute(context)
+    assert not deferred.value.trigger.owned
+    airbyte.busy, airbyte.states = None, ["succeeded"]
+    sync(clear_first=True).execute_complete(context, {"outcome": "ended", "job_id": 42, "status": "succeeded"})
+    assert [body["jobType"] for body in airbyte.sent("POST", "/jobs")][-2:] == ["clear", "sync"]
+
+
+def test_a_clear_that_fails_fails_the_task_and_is_tried_again(airbyte, context):
+    airbyte.states = ["failed"]
+    for _ in range(2):
+        with pytest.raises(SyncFailed):
+            sync(clear_first=True).execute(context)
+    assert [body["jobType"] for body in airbyte.sent("POST", "/jobs")] == ["clear", "clear"]
+
+
+@pytest.mark.parametrize("rendered", ["", "yes", "None"])
+def test_what_is_no_bool_does_not_clear(airbyte, context, rendered):
+    with pytest.raises(ValueError, match="clear_first"):
+        sync(clear_first=rendered).execute(context)
+    assert airbyte.sent("POST", "/jobs") == []
+
+
 def test_no_rows_are_fine_unless_some_were_required(airbyte, context):
     airbyte.rows = 0
     assert sync().execute(context)["rows"] == 0

@@ -1,4 +1,5 @@
 import time
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -8,7 +9,7 @@ from lakehouse.dremio.declared.reflections import Reflections
 from lakehouse.dremio.exceptions import DremioError, DremioTimeout
 from lakehouse.dremio.operators import reflections as module
 from lakehouse.dremio.operators.reflections import DremioRefreshReflectionsOperator
-from lakehouse.dremio.refresh import drift
+from lakehouse.dremio.refresh import age, drift
 from lakehouse.dremio.triggers import DremioReflectionsTrigger
 
 DECLARED = """
@@ -117,6 +118,25 @@ def test_an_existing_one_is_refreshed_and_its_older_data_does_not_count(make, dr
     (fact,) = make().resume_refreshed(task_context, event)
     assert fact["reflection_id"] == "r"
     assert len(dremio.sent("POST", "/api/v3/catalog/t/refresh")) == 1
+
+
+def test_one_that_is_fresh_enough_is_proven_alone(make, dremio, task_context):
+    fetched = datetime.fromtimestamp(time.time() - 600, UTC).isoformat().replace("+00:00", "Z")
+    dremio.on("GET", "/api/v3/dataset/t/reflection", {"data": [server_side(fetched=fetched)]})
+    dremio.on("GET", "/api/v3/reflection/r", server_side(fetched=fetched))
+    dremio.on("POST", "/api/v3/catalog/t/refresh", None)
+    dremio.on_sql(answered_by("r"))
+    (fact,) = make(fresh_for=900).execute(task_context)
+    assert fact["reflection_id"] == "r"
+    assert dremio.sent("POST", "/api/v3/catalog/t/refresh") == []
+    with pytest.raises(TaskDeferred):
+        make(fresh_for=300).execute(task_context)
+    assert len(dremio.sent("POST", "/api/v3/catalog/t/refresh")) == 1
+
+
+@pytest.mark.parametrize("there", [server_side(availability="EXPIRED"), server_side(fetched="")])
+def test_what_answers_nothing_has_no_age(there):
+    assert age(there, time.time()) is None
 
 
 def test_a_refresh_that_began_earlier_is_awaited_before_ours_is_started(make, dremio, task_context):
