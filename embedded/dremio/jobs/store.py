@@ -62,6 +62,7 @@ class JobStore:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._changed: dict[str, Job] = {}
+        self._flushing = threading.Lock()
         self._stop = threading.Event()
         with pool.connection() as connection:
             connection.execute(_DDL)
@@ -125,18 +126,19 @@ class JobStore:
                 log.warning("jobs cannot be written to PostgreSQL, will try again: %s", error)
 
     def flush(self) -> None:
-        """Write what has changed now. Raises psycopg.Error; what was not written stays to be written."""
-        with self._lock:
-            batch, self._changed = self._changed, {}
-        if not batch:
-            return
-        try:
-            with self._pool.connection() as connection:
-                connection.execute(_UPSERT, [json.dumps([_row_of_job(job) for job in batch.values()])])
-        except psycopg.Error:
+        """Write what has changed until now. Raises psycopg.Error; what was not written stays to be written."""
+        with self._flushing:  # who comes second finds written what the first has taken
             with self._lock:
-                self._changed = {**batch, **self._changed}
-            raise
+                batch, self._changed = self._changed, {}
+            if not batch:
+                return
+            try:
+                with self._pool.connection() as connection:
+                    connection.execute(_UPSERT, [json.dumps([_row_of_job(job) for job in batch.values()])])
+            except psycopg.Error:
+                with self._lock:
+                    self._changed = {**batch, **self._changed}
+                raise
 
     def close(self) -> None:
         """Stop writing behind and write the rest."""

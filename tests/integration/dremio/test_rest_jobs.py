@@ -1,6 +1,7 @@
 """SQL over REST: jobs, their states, pages of results, cancellation, the job list."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_a_running_job_is_found_by_its_comment(rest, slow_sql):
     assert (jobs[0]["state"], jobs[0]["user"]) == ("RUNNING", rest.login["userName"])
     rest.http.post(f"/job/{job_id}/cancel").raise_for_status()
     assert rest.finished(job_id)["jobState"] == "CANCELED"
+
+
+def test_a_job_is_listed_from_its_submission_on(rest):
+    """Also while others are being written: what is looked up after a lost answer must not be missed."""
+
+    def submitted_and_listed(number):
+        mark = f"listed {number} {time.time_ns()}"
+        job_id = rest.submit(f"SELECT {number} /* {mark} */")
+        listing = rest.http.get(f"{rest.url}/apiv2/jobs-listing/v1.0", params={"filter": f'*=contains="{mark}"'})
+        return [job["id"] for job in listing.json()["jobs"]] == [job_id]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(submitted_and_listed, range(100)))
 
 
 def test_an_unknown_job_is_404(rest):
