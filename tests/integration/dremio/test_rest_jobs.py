@@ -107,7 +107,7 @@ def test_a_job_is_listed_from_its_submission_on(rest):
         return [job["id"] for job in listing.json()["jobs"]] == [job_id]
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(submitted_and_listed, range(100)))
+        assert all(pool.map(submitted_and_listed, range(40)))
 
 
 def test_an_unknown_job_is_404(rest):

@@ -22,7 +22,7 @@ import psycopg2.extensions
 import urllib3
 from airflow.sdk.exceptions import TaskDeferred
 
-KILLS = int(os.environ.get("KILLS", "2"))  # of each task
+KILLS = int(os.environ.get("KILLS", "1"))  # of each task
 NEVER = 10**6
 READS = ("GET", "HEAD", "OPTIONS")
 LONGEST = 120  # seconds of one try

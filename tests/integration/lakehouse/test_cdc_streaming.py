@@ -34,7 +34,7 @@ from lakehouse.minio.operators import CompactLandingOperator, PublishOperator
 from lakehouse.streaming import trigger
 from tests.integration.lakehouse.test_ingest import BUCKET, declared, empty_workspace, lake  # noqa: F401 - a fixture
 
-KILLS = 6
+KILLS = 3
 CONNECTION = """
 name: {connection}
 source:
