@@ -16,8 +16,6 @@ if "AIRFLOW_HOME" not in os.environ:  # read at Airflow's first import
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="session")
 def reach() -> dict[str, str]:
@@ -32,9 +30,12 @@ def reach() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def real_invoices() -> Path | None:
-    """The folder of real invoice files, which is not part of the project; None (and a warning) where it is absent."""
-    folder = Path(os.environ.get("ONLINE_RETAIL_DIR") or REPOSITORY.parent / "shared" / "data" / "online-retail")
-    if list(folder.glob("*.csv")):
-        return folder
-    warnings.warn(f"the real invoice files are not here ({folder}): generated ones take their place", stacklevel=1)
+    """The folder of real invoice files that ONLINE_RETAIL_DIR names; None (and a warning) where there are none.
+
+    They are days of UCI's data set Online Retail, as CSV, which is not part of the project.
+    """
+    folder = os.environ.get("ONLINE_RETAIL_DIR")
+    if folder and list(Path(folder).glob("*.csv")):
+        return Path(folder)
+    warnings.warn("ONLINE_RETAIL_DIR names no real invoice files: generated ones take their place", stacklevel=1)
     return None
