@@ -298,7 +298,10 @@ class Engine:
         raise AssertionError("the last attempt returns or raises")
 
     def refresh_stale(self, error: InvalidMetadata) -> bool:
-        """List the files again of the tables that name the missing one, as Dremio does before it tries again."""
+        """List the files again of the tables that name the missing one, as Dremio does before it tries again.
+
+        Returns whether to try again: not if the error names no file.
+        """
         missing = set(_NAMED.findall(error.message))
         stale = [
             entity
@@ -308,7 +311,7 @@ class Engine:
         for entity in stale:
             with contextlib.suppress(DataReadError):  # another file has gone meanwhile: the next attempt says so
                 self.catalog.refresh_metadata(entity.path)
-        return bool(stale)
+        return bool(missing)  # where no table names it any more, another has listed the files since
 
     def _run(self, statement: Statement, session: Session, handle: Handle) -> Result:
         try:
