@@ -67,21 +67,18 @@ class JobRunner:
             job.enter(JobState.METADATA_RETRIEVAL)
             _stop_if_cancelled(job)
             job.enter(JobState.PLANNING)
+            statement = self.engine.prepare(sql, session)
+            result = self._execute(job, statement, session)
             try:
-                rows = self._store(job, sql, session)
+                stored = self.results.store(job.job_id, result.schema, result.batches)
             except InvalidMetadata as error:  # in the middle of its rows, which nobody has seen
-                if not self.engine.refresh_stale(error):
+                if statement.kind != StatementKind.QUERY or not self.engine.refresh_stale(error):
                     raise
-                rows = self._store(job, sql, session)
-            self.complete(job, rows)
+                result = self._execute(job, self.engine.prepare(sql, session), session)
+                stored = self.results.store(job.job_id, result.schema, result.batches)
+            self.complete(job, stored.rows if result.records is None else result.records)
         except BaseException as error:
             self.end_badly(job, error)
-
-    def _store(self, job: Job, sql: str, session: Session) -> int:
-        statement = self.engine.prepare(sql, session)
-        result = self._execute(job, statement, session)
-        stored = self.results.store(job.job_id, result.schema, result.batches)
-        return stored.rows if result.records is None else result.records
 
     def _execute(self, job: Job, statement: Statement, session: Session) -> Result:
         job.datasets = [".".join(path) for path in statement.dataset_paths]
