@@ -7,16 +7,10 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator
 
 IS_MINIO = os.environ.get("S3_SERVER") == "minio"
 SETTINGS = ["versioning", "lifecycle", "quota", "policy"]
-
-
-@pytest.fixture
-def store(stack_connections):
-    return ObjectStoreHook("minio_default")
 
 
 @pytest.fixture

@@ -28,11 +28,6 @@ OBJECTS, ROWS = 40, 500
 
 
 @pytest.fixture
-def store(stack_connections):
-    return ObjectStoreHook("minio_default")
-
-
-@pytest.fixture
 def corner(store):
     """A prefix of the test's own with a folder of small objects; everything below it is removed afterwards."""
     prefix = f"it_{uuid.uuid4().hex[:8]}"

@@ -5,17 +5,11 @@ import uuid
 
 import pytest
 
-from lakehouse.minio.hook import ObjectStoreHook
 from lakehouse.minio.operators import BucketApplyOperator
 from lakehouse.minio.retention import RetentionOperator
 from tests.integration.lakehouse.killing import Tries, killed_after_its_writes
 
 DAYS = ["2020-01-01", "2020-01-02", "2020-01-03"]  # the newest of a table stays, however old it is
-
-
-@pytest.fixture
-def store(stack_connections):
-    return ObjectStoreHook("minio_default")
 
 
 @pytest.fixture
