@@ -369,7 +369,7 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.25):  # looking costs time, of the measured too
             self._look()
 
     def _look(self) -> None:

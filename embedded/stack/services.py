@@ -92,6 +92,7 @@ def rclone(settings: Settings) -> Service:
             f"127.0.0.1:{port}",
             "--config",
             os.devnull,
+            "--ignore-checksum",  # or each object is hashed twice while it is written, to compare the two sums
         ],
         # not on the command line, where every user of the machine could read it; quoted as one item of a CSV list
         environment={"RCLONE_AUTH_KEY": f'"{secret["s3_access_key"]},{secret["s3_secret_key"]}"'},

@@ -46,19 +46,24 @@ class Upload(io.RawIOBase):
         with self._lock:
             if self.closed:
                 raise ValueError("The upload was given up.")
-            self._buffer += data
-            self._written += len(data)
-            while len(self._buffer) > PART_BYTES:
-                self._send(bytes(self._buffer[:PART_BYTES]))
-                del self._buffer[:PART_BYTES]
-            return len(data)
+            rest = memoryview(data).cast("B")
+            self._written += len(rest)
+            taken = 0
+            while taken < len(rest):
+                if len(self._buffer) == PART_BYTES:  # not before more comes, so that the last part is not empty
+                    self._send(self._buffer)
+                    self._buffer = bytearray()
+                part = rest[taken : taken + PART_BYTES - len(self._buffer)]
+                self._buffer += part
+                taken += len(part)
+            return len(rest)
 
     def complete(self) -> None:
         """Make the object visible; returns when the store has it for good."""
         if self._upload_id is None:
-            self._client.put_object(**self._to, Metadata=self._metadata, Body=bytes(self._buffer))
+            self._client.put_object(**self._to, Metadata=self._metadata, Body=self._buffer)
         else:
-            self._send(bytes(self._buffer))
+            self._send(self._buffer)
             while self._under_way:
                 self._etags.append(self._under_way.popleft().result())
             parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._etags, 1)]
@@ -77,7 +82,7 @@ class Upload(io.RawIOBase):
             with suppress(ClientError, BotoCoreError):
                 self._client.abort_multipart_upload(**self._to, UploadId=self._upload_id)
 
-    def _send(self, part: bytes) -> None:
+    def _send(self, part: bytearray) -> None:
         if self._upload_id is None:
             begun = self._client.create_multipart_upload(**self._to, Metadata=self._metadata)
             self._upload_id = begun["UploadId"]
@@ -86,6 +91,6 @@ class Upload(io.RawIOBase):
         number = len(self._etags) + len(self._under_way) + 1
         self._under_way.append(self._threads.submit(self._send_part, number, part))
 
-    def _send_part(self, number: int, part: bytes) -> str:
+    def _send_part(self, number: int, part: bytearray) -> str:
         sent = self._client.upload_part(**self._to, UploadId=self._upload_id, PartNumber=number, Body=part)
         return str(sent["ETag"])
