@@ -56,6 +56,7 @@ TYPES: dict[str, tuple[dict[str, Any], str]] = {
     "time": ({"type": "string", "format": "time", "airbyte_type": "time_without_timezone"}, "{c}"),
     "bytea": (TEXT, "'\\x' || lower(hex({c}))"),
 }
+ALL_ROWS = sql.SQL("true")
 # types that say when a row changed, or grow with it
 CURSOR_TYPES = {"int2", "int4", "int8", "numeric", "float4", "float8", "date", "timestamp", "timestamptz",
                 "text", "varchar", "bpchar", "uuid"}  # fmt: skip
@@ -167,6 +168,8 @@ class PostgresSource:
             duck.execute("LOAD postgres_scanner")
             duck.execute("SET TimeZone = 'UTC'")
             duck.execute("SET enable_progress_bar = false")
+            # what its threads may read ahead: with the default of 1 MB they wait for the writer again and again
+            duck.execute("SET streaming_buffer_size = '32MB'")
             duck.execute(f"SET pg_connection_limit = {self._threads + 2}")
             # The parts of the address are quoted for libpq by psycopg and for SQL here.
             duck.execute(f"ATTACH {quoted(self._dsn)} AS src (TYPE postgres, READ_ONLY)")
@@ -296,33 +299,33 @@ class TableRead:
         known = state if state.get("cursor_field") == [cursor] else {}
         last = known.get("cursor")
         if last is None:
-            newest = self._copy(self._whole_table(), cursor)
+            newest = self._copy(self._whole_table(), ALL_ROWS, cursor)
         else:
-            newest = self._copy(self._rows_since(last, self._seen_before(known)), cursor)
+            since = self._since(last, self._seen_before(known))
+            newest = self._copy(self._rows_where(since), since, cursor)
         if self._table.types[cursor] in ORDERED_BY_POSTGRESQL:
             newest = self._highest(cursor)
         self._delivery.checkpoint(stream.name, self._state(newest if newest is not None else last))
 
     def copy_whole(self) -> None:
         """Deliver all rows."""
-        self._copy(self._whole_table(), None)
+        self._copy(self._whole_table(), ALL_ROWS, None)
 
     def _whole_table(self) -> str:
         """All rows, read in parallel where the table is large."""
-        self._refuse_special_numbers(sql.SQL("true"))
         return f"src.{identifier(self._table.schema)}.{identifier(self._table.name)}"
 
-    def _rows_since(self, last: str, seen: bool) -> str:
-        """The rows from a cursor value on, found by PostgreSQL (which may have an index for it)."""
-        condition = self._since(last, seen)
-        self._refuse_special_numbers(condition)
+    def _rows_where(self, condition: sql.Composable) -> str:
+        """Some rows, found by PostgreSQL (which may have an index for it)."""
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in self._columns())
         query = sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, self._qualified(), condition)
         return f"postgres_query('src', {quoted(query.as_string())})"
 
-    def _refuse_special_numbers(self, condition: sql.Composable) -> None:
-        """Refuse NaN and infinity in numeric columns, which DuckDB would read as 0."""
-        names = [name for name in self._columns() if self._table.types[name] == "numeric"]
+    def _refuse_special_numbers(self, names: list[str], condition: sql.Composable) -> None:
+        """Refuse NaN and infinity in numeric columns, which DuckDB reads as 0.
+
+        :param names: the numeric columns in which a 0 was read: looking through the others would find nothing.
+        """
         if not names:
             return
         tests = [
@@ -407,15 +410,19 @@ class TableRead:
             state["cursor_record_count"], state["cursor_rows_digest"] = self._rows_at(cursor_value)
         return state
 
-    def _copy(self, relation: str, cursor: str | None) -> str | None:
-        """Deliver a relation's rows; returns the highest cursor value among them, as text."""
+    def _copy(self, relation: str, condition: sql.Composable, cursor: str | None) -> str | None:
+        """Deliver a relation's rows, those that meet the condition; returns the highest cursor value, as text."""
         newest: Any = None
+        numbers = [name for name in self._columns() if self._table.types[name] == "numeric"]
+        zeros: list[str] = []
         query = f"SELECT {self._table.select_list(self._columns())}{self._constants} FROM {relation}"
         for batch in self._duck.execute(query).to_arrow_reader(self._batch_rows):
             self._delivery.write(self._stream.name, pa.Table.from_batches([batch]))
+            zeros += [name for name in numbers if name not in zeros and has_zero(batch.column(name))]
             if cursor is not None and cursor in batch.schema.names:
                 top = pc.max(batch.column(cursor)).as_py()
                 newest = top if newest is None or (top is not None and top > newest) else newest
+        self._refuse_special_numbers(zeros, condition)
         return None if newest is None else cursor_text(newest)
 
     def _columns(self) -> list[str]:
@@ -423,6 +430,10 @@ class TableRead:
 
     def _qualified(self) -> sql.Identifier:
         return sql.Identifier(self._table.schema, self._table.name)
+
+
+def has_zero(numbers: pa.Array) -> bool:
+    return bool(pc.any(pc.equal(numbers, pa.scalar(0, numbers.type))).as_py())
 
 
 def cursor_text(value: Any) -> str:
