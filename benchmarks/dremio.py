@@ -76,7 +76,7 @@ def main() -> int:
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}: {', '.join(PARTS)}")
-    with instance("20k", "--no-run"):
+    with instance("20k", "--no-run", airflow=False):
         dremio = Dremio()
         dremio.add_source()
         for part in arguments.parts or PARTS:

@@ -89,7 +89,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.rows % PAGE:
         parser.error(f"--rows is a multiple of {PAGE}, the records of a page")
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-peers.") as folder, instance("20k", "--no-run"):
+    with (
+        tempfile.TemporaryDirectory(prefix="lakehouse-bench-peers.") as folder,
+        instance("20k", "--no-run", airflow=False),
+    ):
         bench = Bench(arguments.rows, arguments.repeat, peers(Path(folder), PACKAGES))
         if arguments.growth:
             for columns in arguments.columns or [10]:

@@ -53,7 +53,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.rows % (2 * arguments.transaction):
         parser.error("--rows is a multiple of twice --transaction")
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-peers.") as folder, instance("20k", "--no-run"):
+    with (
+        tempfile.TemporaryDirectory(prefix="lakehouse-bench-peers.") as folder,
+        instance("20k", "--no-run", airflow=False),
+    ):
         python = peers(Path(folder), PACKAGES) if shutil.which("java") else None
         changes = min(arguments.debezium, arguments.rows)
         Backlog(arguments.rows, 1, python or EMBEDDED).changes(arguments.transaction, changes if python else 0)

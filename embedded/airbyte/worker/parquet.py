@@ -1,5 +1,6 @@
 """Parquet files as Airbyte's S3 destination writes them: its own columns first, then the data's."""
 
+import functools
 import io
 import os
 import re
@@ -52,18 +53,23 @@ def with_airbyte_columns(
 
     :param changes: per row, the list of META_CHANGE of its values; None where no value was changed.
     """
-    rows = data.num_rows
-    if changes is None:
-        offsets = pa.array(np.zeros(rows + 1, dtype=np.int32))
-        changes = pa.ListArray.from_arrays(offsets, pa.array([], META_CHANGE), type=META.field("changes").type)
-    meta = pa.StructArray.from_arrays(
-        [pa.array(np.full(rows, job_id, dtype=np.int64)), changes.cast(META.field("changes").type)],
-        fields=list(META),
-    )
-    times = pa.array(np.full(rows, extracted_at_ms, dtype=np.int64)).cast(pa.timestamp("ms", tz="UTC"))
-    own = [random_ids(rows), times, pa.array(np.full(rows, generation, dtype=np.int64)), meta]
-    columns: list[Any] = [*own, *data.columns]
+    times, generations, meta = _same_in_all_rows(data.num_rows, extracted_at_ms, generation, job_id)
+    if changes is not None:
+        changes = changes.cast(META.field("changes").type)
+        meta = pa.StructArray.from_arrays([meta.field("sync_id"), changes], fields=list(META))
+    columns: list[Any] = [random_ids(data.num_rows), times, generations, meta, *data.columns]
     return pa.Table.from_arrays(columns, schema=pa.schema([*AIRBYTE_FIELDS, *data.schema]))
+
+
+@functools.lru_cache(maxsize=8)  # nearly all tables of a sync are of one size
+def _same_in_all_rows(rows: int, extracted_at_ms: int, generation: int, job_id: int) -> tuple[pa.Array, ...]:
+    """Airbyte's columns after the id, of rows without a changed value."""
+    times = pa.array(np.full(rows, extracted_at_ms, dtype=np.int64)).cast(pa.timestamp("ms", tz="UTC"))
+    offsets = pa.array(np.zeros(rows + 1, dtype=np.int32))
+    changes = pa.ListArray.from_arrays(offsets, pa.array([], META_CHANGE), type=META.field("changes").type)
+    sync_ids = pa.array(np.full(rows, job_id, dtype=np.int64))
+    meta = pa.StructArray.from_arrays([sync_ids, changes], fields=list(META))
+    return times, pa.array(np.full(rows, generation, dtype=np.int64)), meta
 
 
 class ParquetFile:
