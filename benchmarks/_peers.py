@@ -77,6 +77,31 @@ def connectorx_alone(job: dict[str, Any], folder: Path) -> None:
     upload(job, folder / "out.parquet")
 
 
+def pymongoarrow_alone(job: dict[str, Any], folder: Path) -> None:
+    import pyarrow.parquet as pq
+    from pymongo import MongoClient
+    from pymongoarrow.api import find_arrow_all
+
+    with MongoClient(job["url"]) as client:
+        table = find_arrow_all(client[job["database"]][job["collection"]], {})
+    pq.write_table(table, folder / "out.parquet", compression="snappy", row_group_size=1_000_000)
+    upload(job, folder / "out.parquet")
+
+
+def mysql_replication(job: dict[str, Any], folder: Path) -> None:
+    """Reads the binlog from its begin to where it ends now, and counts the rows: ours is built on it."""
+    from pymysqlreplication import BinLogStreamReader
+    from pymysqlreplication.row_event import UpdateRowsEvent, WriteRowsEvent
+
+    stream = BinLogStreamReader(
+        connection_settings=job["mysql"], server_id=777, only_events=[WriteRowsEvent, UpdateRowsEvent],
+        only_tables=[job["table"]], log_file=job["log_file"], log_pos=job["log_pos"], resume_stream=True,
+    )  # fmt: skip
+    found = sum(len(event.rows) for event in stream)
+    if found != job["rows"]:
+        sys.exit(f"python-mysql-replication read {found} changes of {job['rows']}")
+
+
 def adbc_alone(job: dict[str, Any], folder: Path) -> None:
     import adbc_driver_postgresql.dbapi as adbc
     import pyarrow.parquet as pq
@@ -216,6 +241,8 @@ PEERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "DuckDB alone": duckdb_alone,
     "connectorx alone": connectorx_alone,
     "ADBC alone": adbc_alone,
+    "pymongoarrow alone": pymongoarrow_alone,
+    "mysql-replication": mysql_replication,
     "dlt, connectorx": dlt_with("connectorx"),
     "dlt, pyarrow": dlt_with("pyarrow"),
     "dlt, all tables": dlt_tables,

