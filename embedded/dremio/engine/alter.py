@@ -11,7 +11,7 @@ from embedded.dremio.engine.contracts import Handle, ReflectionStore, Result, Se
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql.kinds import duckdb_type, quoted
-from embedded.dremio.sql.statements import AlterTable
+from embedded.dremio.sql.records import AlterTable
 from embedded.dremio.types import Column
 
 if TYPE_CHECKING:

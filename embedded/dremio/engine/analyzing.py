@@ -13,14 +13,14 @@ from embedded.dremio.engine import results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement
 from embedded.dremio.engine.ddl import ddl, table
 from embedded.dremio.errors import ValidationError
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records
 from embedded.dremio.sql.kinds import quoted
 
 if TYPE_CHECKING:
     from embedded.dremio.engine.engine import Engine
 
 
-def prepare(engine: Engine, record: statements.Analyze, session: Session, sql: str) -> Statement:
+def prepare(engine: Engine, record: records.Analyze, session: Session, sql: str) -> Statement:
     """ANALYZE TABLE .. FOR {ALL COLUMNS | COLUMNS (..)} {COMPUTE | DELETE} STATISTICS."""
     entity = table(engine, record.path, session)
     if entity.kind == Kind.VIEW:

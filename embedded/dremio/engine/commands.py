@@ -12,7 +12,7 @@ from embedded.dremio.engine import guard, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.ddl import ddl, dotted, existing
 from embedded.dremio.errors import PermissionDenied, UnsupportedOperation, ValidationError
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records, statements
 from embedded.dremio.types import Column, from_arrow
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def command(sql: str, schema: pa.Schema, make: Any) -> Statement:
     return Statement(sql, StatementKind.COMMAND, schema, plan=run)
 
 
-def refuse(engine: Engine, record: statements.Refused, session: Session, sql: str) -> Statement:
+def refuse(engine: Engine, record: records.Refused, session: Session, sql: str) -> Statement:
     """Statements that Dremio has and this edition or server has not."""
     raise (PermissionDenied if record.permission else UnsupportedOperation)(record.message)
 
 
-def explain(engine: Engine, record: statements.Explain, session: Session, sql: str) -> Statement:
+def explain(engine: Engine, record: records.Explain, session: Session, sql: str) -> Statement:
     """EXPLAIN PLAN FOR: validates the statement; the plan shown is the translated text and DuckDB's plan."""
     inner = statements.parse(record.sql)
-    if not isinstance(inner, statements.Query):
+    if not isinstance(inner, records.Query):
         engine.prepare(record.sql, session)
 
         def no_plan(session: Session) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def explain(engine: Engine, record: statements.Explain, session: Session, sql: s
     return command(sql, _PLAN, plan)
 
 
-def use(engine: Engine, record: statements.Use, session: Session, sql: str) -> Statement:
+def use(engine: Engine, record: records.Use, session: Session, sql: str) -> Statement:
     """USE path: changes the session's context."""
     path = record.path
     if path == ("@home",):
@@ -104,7 +104,7 @@ def use(engine: Engine, record: statements.Use, session: Session, sql: str) -> S
     return ddl(sql, run)
 
 
-def describe(engine: Engine, record: statements.Describe, session: Session, sql: str) -> Statement:
+def describe(engine: Engine, record: records.Describe, session: Session, sql: str) -> Statement:
     """DESCRIBE table, view or FUNCTION."""
     path = record.path
     if record.function:
@@ -170,7 +170,7 @@ def matches(pattern: str | None, name: str) -> bool:
     return fnmatchcase(name.lower(), glob)
 
 
-def show(engine: Engine, record: statements.Show, session: Session, sql: str) -> Statement:
+def show(engine: Engine, record: records.Show, session: Session, sql: str) -> Statement:
     """SHOW SCHEMAS, TABLES, VIEWS, CREATE VIEW, CREATE TABLE, TBLPROPERTIES."""
     if record.what == "SCHEMAS":
         return command(
@@ -213,7 +213,7 @@ def _table_definition(entity: Any) -> str:
     return f"CREATE TABLE {path} (\n{columns}\n)"
 
 
-def _shown_functions(engine: Engine, record: statements.Show, session: Session) -> list[dict[str, Any]]:
+def _shown_functions(engine: Engine, record: records.Show, session: Session) -> list[dict[str, Any]]:
     wanted = tuple(p.lower() for p in (record.path or session.context))
     return [
         {"FUNCTION_SCHEMA": dotted(entity.path[:-1]), "FUNCTION_NAME": entity.name}
@@ -225,7 +225,7 @@ def _shown_functions(engine: Engine, record: statements.Show, session: Session) 
     ]
 
 
-def _shown_tables(engine: Engine, record: statements.Show, session: Session) -> list[dict[str, Any]]:
+def _shown_tables(engine: Engine, record: records.Show, session: Session) -> list[dict[str, Any]]:
     wanted = tuple(p.lower() for p in (record.path or session.context))
     found = []
     known = not wanted or wanted[0] in ("sys", "information_schema") or engine.catalog.find(wanted) is not None

@@ -20,7 +20,7 @@ from embedded.dremio.engine.copy_scans import CopyOptions, Scan, scan_of
 from embedded.dremio.engine.ddl import target_table
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import DataReadError, DremioError, ParseError, UnsupportedOperation, ValidationError
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records
 from embedded.dremio.sql.kinds import quoted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t", "\\\\": "\\", "\\'": "'", '\\
 MAX_FILES = 1000
 
 
-def prepare(engine: Engine, record: statements.CopyInto, session: Session, sql: str) -> Statement:
+def prepare(engine: Engine, record: records.CopyInto, session: Session, sql: str) -> Statement:
     """COPY INTO table FROM '@source/folder[/file]' [FILES (..) | REGEX '..'] [FILE_FORMAT '..'] [(options)]."""
     entity = target_table(engine, record.path, session, "COPY INTO")
     source, folder = _location(engine, record.location)
@@ -117,7 +117,7 @@ def _extension(name: str) -> str:
     return name.rpartition(".")[2].lower() if "." in name else ""
 
 
-def _format(record: statements.CopyInto) -> str:
+def _format(record: records.CopyInto) -> str:
     """The format of the files: as given, or by the extension of the files named."""
     if len(record.files) > MAX_FILES:
         raise ParseError(f"Maximum number of files allowed in the FILES clause is {MAX_FILES}")
@@ -134,7 +134,7 @@ def _format(record: statements.CopyInto) -> str:
     return kind
 
 
-def _options(record: statements.CopyInto, kind: str) -> tuple[CopyOptions, str]:
+def _options(record: records.CopyInto, kind: str) -> tuple[CopyOptions, str]:
     """The options of the format, and ON_ERROR; raises ParseError for those that Dremio does not have."""
     made, on_error = CopyOptions(), "ABORT"
     for name, value in record.options.items():
@@ -178,7 +178,7 @@ def _value(name: str, value: Any) -> Any:
     return value
 
 
-def _files(record: statements.CopyInto, source: Entity, address: str, kind: str) -> list[str]:
+def _files(record: records.CopyInto, source: Entity, address: str, kind: str) -> list[str]:
     found = [file.address for file in storage.list_files(source, address)]
     if record.files:
         wanted = {f"{address}/{name.lstrip('/')}" for name in record.files}

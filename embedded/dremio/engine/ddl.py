@@ -9,7 +9,7 @@ from embedded.dremio.engine import guard, lake, results
 from embedded.dremio.engine.contracts import Handle, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ConcurrentModification, UnsupportedOperation, ValidationError
-from embedded.dremio.sql import kinds, statements
+from embedded.dremio.sql import kinds, records
 from embedded.dremio.sql.kinds import duckdb_type, quoted
 from embedded.dremio.sql.resolve import SYSTEM_SCHEMAS, Resolver, lookup, not_found
 from embedded.dremio.types import Column, DremioType
@@ -68,7 +68,7 @@ def ddl(sql: str, run: Any, **more: Any) -> Statement:
     return Statement(sql, StatementKind.DDL, results.DDL_SCHEMA, plan=run, **more)
 
 
-def create_table(engine: Engine, record: statements.CreateTable, session: Session, sql: str) -> Statement:
+def create_table(engine: Engine, record: records.CreateTable, session: Session, sql: str) -> Statement:
     """CREATE TABLE, with or without AS."""
     path = full_path(engine, record.path, session)
     lake.target_source(engine, path)
@@ -89,14 +89,14 @@ def create_table(engine: Engine, record: statements.CreateTable, session: Sessio
     return _create_as(engine, record, path, session, sql)
 
 
-def _check_options(record: statements.CreateTable) -> None:
+def _check_options(record: records.CreateTable) -> None:
     kind = str(record.options.get("type", "iceberg")).lower()
     if kind not in ("iceberg", "parquet"):
         raise UnsupportedOperation(f"STORE AS (type => '{kind}') is not supported: tables are Iceberg or Parquet.")
 
 
 def _create_as(
-    engine: Engine, record: statements.CreateTable, path: tuple[str, ...], session: Session, sql: str
+    engine: Engine, record: records.CreateTable, path: tuple[str, ...], session: Session, sql: str
 ) -> Statement:
     from embedded.dremio.engine.engine import uses
 
@@ -140,7 +140,7 @@ def _storable(kind: DremioType) -> DremioType:
 
 def _make(
     engine: Engine,
-    record: statements.CreateTable,
+    record: records.CreateTable,
     path: tuple[str, ...],
     columns: list[Column],
     bound: Any,
@@ -181,7 +181,7 @@ def _fill(physical: str, columns: list[Column], bound: Any, sort: list[str]) -> 
     return f"INSERT INTO {physical} SELECT {', '.join(items)} FROM ({bound.sql}){order}"
 
 
-def drop(engine: Engine, record: statements.Drop, session: Session, sql: str) -> Statement:
+def drop(engine: Engine, record: records.Drop, session: Session, sql: str) -> Statement:
     """DROP TABLE, VIEW, FOLDER and FUNCTION."""
 
     def run(session: Session, handle: Handle) -> Result:
@@ -192,7 +192,7 @@ def drop(engine: Engine, record: statements.Drop, session: Session, sql: str) ->
     return ddl(sql, run)
 
 
-def _drop_table(engine: Engine, record: statements.Drop, session: Session, handle: Handle) -> Result:
+def _drop_table(engine: Engine, record: records.Drop, session: Session, handle: Handle) -> Result:
     entity = existing(engine, record.path, session)
     name = dotted(record.path)
     if entity is None:
@@ -212,7 +212,7 @@ def _drop_table(engine: Engine, record: statements.Drop, session: Session, handl
     return results.summary(f"Table [{name}] dropped")
 
 
-def _drop_other(engine: Engine, record: statements.Drop, session: Session) -> Result:
+def _drop_other(engine: Engine, record: records.Drop, session: Session) -> Result:
     kind = {"VIEW": Kind.VIEW, "FOLDER": Kind.FOLDER, "FUNCTION": Kind.FUNCTION}[record.kind]
     word = record.kind.capitalize()
     name = dotted(record.path)
@@ -230,7 +230,7 @@ def _drop_other(engine: Engine, record: statements.Drop, session: Session) -> Re
     )
 
 
-def create_view(engine: Engine, record: statements.CreateView, session: Session, sql: str) -> Statement:
+def create_view(engine: Engine, record: records.CreateView, session: Session, sql: str) -> Statement:
     """CREATE [OR REPLACE] VIEW: the query is bound now, so a view that cannot run is not made."""
     from embedded.dremio.engine.engine import uses
 
@@ -257,7 +257,7 @@ def create_view(engine: Engine, record: statements.CreateView, session: Session,
     return ddl(sql, run, **uses(bound.found))
 
 
-def create_folder(engine: Engine, record: statements.CreateFolder, session: Session, sql: str) -> Statement:
+def create_folder(engine: Engine, record: records.CreateFolder, session: Session, sql: str) -> Statement:
     """CREATE FOLDER in a space or home (a source's folders come with its files)."""
     path = full_path(engine, record.path, session)
 
@@ -273,7 +273,7 @@ def create_folder(engine: Engine, record: statements.CreateFolder, session: Sess
     return ddl(sql, run)
 
 
-def create_function(engine: Engine, record: statements.CreateFunction, session: Session, sql: str) -> Statement:
+def create_function(engine: Engine, record: records.CreateFunction, session: Session, sql: str) -> Statement:
     """CREATE [OR REPLACE] FUNCTION: the body is bound now, so a function that cannot run is not made."""
     from embedded.dremio.engine.functions import UserFunctions
 
@@ -296,7 +296,7 @@ def create_function(engine: Engine, record: statements.CreateFunction, session: 
     return ddl(sql, run)
 
 
-def alter(engine: Engine, record: statements.AlterTable, session: Session, sql: str) -> Statement:
+def alter(engine: Engine, record: records.AlterTable, session: Session, sql: str) -> Statement:
     """ALTER TABLE, VIEW and DATASET."""
     from embedded.dremio.engine import alter as actions
 

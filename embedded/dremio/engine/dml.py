@@ -12,7 +12,7 @@ from embedded.dremio.engine.contracts import Handle, Result, Session, Statement,
 from embedded.dremio.engine.ddl import dotted, existing, target_table
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ParseError, UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, sources, statements
+from embedded.dremio.sql import casts, records, sources
 from embedded.dremio.sql.dialect import parse_statement, path_of
 from embedded.dremio.sql.expressions import ExpressionBinder
 from embedded.dremio.sql.kinds import quoted
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from embedded.dremio.engine.engine import Engine
 
 
-def prepare(engine: Engine, record: statements.Dml, session: Session, sql: str) -> Statement:
+def prepare(engine: Engine, record: records.Dml, session: Session, sql: str) -> Statement:
     """Any of the four statements."""
     if record.word == "INSERT":
         return _insert(engine, session, sql)
@@ -265,7 +265,7 @@ def _star_assignments(target: Target, inner: list[Field]) -> list[str]:
     ]
 
 
-def truncate(engine: Engine, record: statements.Truncate, session: Session, sql: str) -> Statement:
+def truncate(engine: Engine, record: records.Truncate, session: Session, sql: str) -> Statement:
     """TRUNCATE [TABLE] [IF EXISTS]: a new snapshot without rows."""
     from embedded.dremio.engine.ddl import ddl
 

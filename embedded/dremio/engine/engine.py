@@ -45,7 +45,7 @@ from embedded.dremio.errors import (
     ResourceError,
     UnsupportedOperation,
 )
-from embedded.dremio.sql import parameters, statements
+from embedded.dremio.sql import parameters, records, statements
 from embedded.dremio.sql.dialect import parse_query
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.query import QueryBinder
@@ -172,7 +172,7 @@ class Engine:
         from embedded.dremio.engine.handlers import HANDLERS
 
         record = statements.parse(sql)
-        if isinstance(record, statements.Query):
+        if isinstance(record, records.Query):
             return self._prepare_query(sql, session)
         guard.check(self, record, session)
         statement = HANDLERS[type(record)](self, record, session, sql)

@@ -15,6 +15,7 @@ from embedded.dremio.engine import guard
 from embedded.dremio.engine.contracts import Session
 from embedded.dremio.errors import ValidationError
 from embedded.dremio.sql import casts
+from embedded.dremio.sql.clauses import parse_type, table_columns
 from embedded.dremio.sql.dialect import parse_expression, parse_query
 from embedded.dremio.sql.expressions import BoundArgument, ExpressionBinder
 from embedded.dremio.sql.kinds import duckdb_type, quoted
@@ -22,7 +23,6 @@ from embedded.dremio.sql.query import QueryBinder
 from embedded.dremio.sql.registry import Bound
 from embedded.dremio.sql.resolve import Resolver
 from embedded.dremio.sql.scope import Field, Relation, Scope
-from embedded.dremio.sql.statements import parse_type, table_columns
 from embedded.dremio.sql.words import Words
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from embedded.dremio.access.control import AccessControl
 from embedded.dremio.catalog.entities import Entity
 from embedded.dremio.engine.contracts import Session
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records
 
 if TYPE_CHECKING:
     from embedded.dremio.engine.engine import Engine
@@ -71,7 +71,7 @@ def sees(engine: Engine, user: str, entity: Entity) -> bool:
 
 def made(engine: Engine, record: Any, session: Session) -> Callable[[], None]:
     """What is to be done once the statement has run: who makes an object, or a view's new query, owns it."""
-    kinds = (statements.CreateTable, statements.CreateView, statements.CreateFolder, statements.CreateFunction)
+    kinds = (records.CreateTable, records.CreateView, records.CreateFolder, records.CreateFunction)
     access = engine.access
     if access is None or not isinstance(record, kinds):
         return lambda: None
@@ -92,25 +92,25 @@ def _place(engine: Engine, path: tuple[str, ...], session: Session) -> tuple[str
     return full_path(engine, path, session)
 
 
-def _create_table(engine: Engine, access: AccessControl, record: statements.CreateTable, session: Session) -> None:
+def _create_table(engine: Engine, access: AccessControl, record: records.CreateTable, session: Session) -> None:
     path = _place(engine, record.path, session)
     access.require(access.identity(session.user), "CREATE TABLE", path[:-1])
 
 
 def _create_definition(
-    engine: Engine, access: AccessControl, record: statements.CreateView | statements.CreateFunction, session: Session
+    engine: Engine, access: AccessControl, record: records.CreateView | records.CreateFunction, session: Session
 ) -> None:
     """ALTER lets add, delete and modify definitions: on the object that is replaced, or where a new one goes."""
     path = _place(engine, record.path, session)
     access.require(access.identity(session.user), "ALTER", path if engine.catalog.find(path) else path[:-1])
 
 
-def _create_folder(engine: Engine, access: AccessControl, record: statements.CreateFolder, session: Session) -> None:
+def _create_folder(engine: Engine, access: AccessControl, record: records.CreateFolder, session: Session) -> None:
     path = _place(engine, record.path, session)
     access.require(access.identity(session.user), "ALTER", path[:-1])
 
 
-def _drop(engine: Engine, access: AccessControl, record: statements.Drop, session: Session) -> None:
+def _drop(engine: Engine, access: AccessControl, record: records.Drop, session: Session) -> None:
     from embedded.dremio.engine.ddl import existing
 
     who = access.identity(session.user)
@@ -130,7 +130,7 @@ def _drop(engine: Engine, access: AccessControl, record: statements.Drop, sessio
         access.require(who, "DROP", entity.path)
 
 
-def _alter(engine: Engine, access: AccessControl, record: statements.AlterTable, session: Session) -> None:
+def _alter(engine: Engine, access: AccessControl, record: records.AlterTable, session: Session) -> None:
     from embedded.dremio.engine.ddl import existing
 
     who = access.identity(session.user)
@@ -141,25 +141,25 @@ def _alter(engine: Engine, access: AccessControl, record: statements.AlterTable,
         access.require(who, privilege, path)
 
 
-def _copy(engine: Engine, access: AccessControl, record: statements.CopyInto, session: Session) -> None:
+def _copy(engine: Engine, access: AccessControl, record: records.CopyInto, session: Session) -> None:
     """The files are read: that needs SELECT on the folder, as a table of it would."""
     path = tuple(part.strip('"') for part in record.location.removeprefix("@").split("/") if part)
     access.require(access.identity(session.user), "SELECT", path)
 
 
-def _analyze(engine: Engine, access: AccessControl, record: statements.Analyze, session: Session) -> None:
+def _analyze(engine: Engine, access: AccessControl, record: records.Analyze, session: Session) -> None:
     from embedded.dremio.engine.ddl import table
 
     access.require_owner(session.user, table(engine, record.path, session).path, "ANALYZE TABLE")
 
 
 _RULES: dict[type, Callable[[Engine, AccessControl, Any, Session], None]] = {
-    statements.CreateTable: _create_table,
-    statements.CreateView: _create_definition,
-    statements.CreateFunction: _create_definition,
-    statements.CreateFolder: _create_folder,
-    statements.Drop: _drop,
-    statements.AlterTable: _alter,
-    statements.CopyInto: _copy,
-    statements.Analyze: _analyze,
+    records.CreateTable: _create_table,
+    records.CreateView: _create_definition,
+    records.CreateFunction: _create_definition,
+    records.CreateFolder: _create_folder,
+    records.Drop: _drop,
+    records.AlterTable: _alter,
+    records.CopyInto: _copy,
+    records.Analyze: _analyze,
 }

@@ -20,7 +20,7 @@ from embedded.dremio.engine.contracts import Handle
 from embedded.dremio.engine.duck import database_name, metadata_schema
 from embedded.dremio.errors import Canceled, UnsupportedOperation, ValidationError
 from embedded.dremio.sql.kinds import duckdb_type, quoted, text
-from embedded.dremio.sql.statements import Partition
+from embedded.dremio.sql.records import Partition
 from embedded.dremio.types import Column
 
 if TYPE_CHECKING:

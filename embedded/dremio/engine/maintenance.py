@@ -17,7 +17,7 @@ from embedded.dremio.engine.duck import database_name
 from embedded.dremio.engine.snapshots import LakeMetadata, at_time
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ValidationError
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records
 from embedded.dremio.sql.dialect import parse_expression
 from embedded.dremio.sql.expressions import ExpressionBinder
 from embedded.dremio.sql.kinds import quoted, text
@@ -59,7 +59,7 @@ def _lake_table(engine: Engine, path: tuple[str, ...], session: Session, what: s
     return entity, source
 
 
-def optimize(engine: Engine, record: statements.Optimize, session: Session, sql: str) -> Statement:
+def optimize(engine: Engine, record: records.Optimize, session: Session, sql: str) -> Statement:
     """OPTIMIZE TABLE: puts small files together, and rewrites files with deleted rows."""
     entity, source = _lake_table(engine, record.path, session, "OPTIMIZE TABLE")
     condition = _partition_condition(engine, entity, record, session) if record.partitions else None
@@ -84,7 +84,7 @@ def optimize(engine: Engine, record: statements.Optimize, session: Session, sql:
     return Statement(sql, StatementKind.COMMAND, _COUNTS, plan=run)
 
 
-def _partition_condition(engine: Engine, entity: Entity, record: statements.Optimize, session: Session) -> str:
+def _partition_condition(engine: Engine, entity: Entity, record: records.Optimize, session: Session) -> str:
     """The condition behind FOR PARTITIONS; raises ValidationError when it names other columns than those of the
     partitions, which are the values of columns as they are."""
     partitions = entity.internals.get("partitions") or []
@@ -104,7 +104,7 @@ def _partition_condition(engine: Engine, entity: Entity, record: statements.Opti
 
 
 def _rewrite_partitions(
-    engine: Engine, entity: Entity, condition: str, record: statements.Optimize, handle: Handle
+    engine: Engine, entity: Entity, condition: str, record: records.Optimize, handle: Handle
 ) -> dict[str, Any]:
     """Write the rows of some partitions anew, when these have enough files: DuckLake merges whole tables only."""
     metadata = LakeMetadata(engine, entity)
@@ -125,7 +125,7 @@ def _rewrite_partitions(
 
 
 def _rewrite(
-    engine: Engine, entity: Entity, source: Entity, record: statements.Optimize, handle: Handle
+    engine: Engine, entity: Entity, source: Entity, record: records.Optimize, handle: Handle
 ) -> dict[str, Any]:
     metadata = LakeMetadata(engine, entity)
     before = metadata.files(None)
@@ -159,7 +159,7 @@ def _moment(value: str) -> datetime:
         raise ValidationError(f"[{value}] is no timestamp") from None
 
 
-def vacuum(engine: Engine, record: statements.Vacuum, session: Session, sql: str) -> Statement:
+def vacuum(engine: Engine, record: records.Vacuum, session: Session, sql: str) -> Statement:
     """VACUUM TABLE: snapshots before a moment can no longer be read; orphan files are deleted."""
     assert record.path is not None
     entity, source = _lake_table(engine, record.path, session, "VACUUM")
@@ -213,7 +213,7 @@ def _delete_orphans(engine: Engine, entity: Entity, source: Entity, older_than: 
         return {"deleted_files_count": count, "deleted_files_size_mb": size // 1_000_000}
 
 
-def rollback(engine: Engine, record: statements.Rollback, session: Session, sql: str) -> Statement:
+def rollback(engine: Engine, record: records.Rollback, session: Session, sql: str) -> Statement:
     """ROLLBACK TABLE: the rows of an earlier snapshot become the current ones, as a new snapshot."""
     entity, _ = _lake_table(engine, record.path, session, "ROLLBACK")
     when = _moment(record.timestamp) if record.timestamp else None

@@ -6,180 +6,26 @@ ParseError, what is known but cannot be run here is refused by the engine with i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from sqlglot import exp, parse_one
-from sqlglot.errors import ParseError as SqlglotParseError
-from sqlglot.errors import TokenError
-
-from embedded.dremio.sql.casts import Target, target
-from embedded.dremio.sql.dialect import DremioDialect
+from embedded.dremio.sql import statements_access, statements_alter
+from embedded.dremio.sql.clauses import key_values, parse_type, partitions, table_columns
+from embedded.dremio.sql.records import (
+    CreateFolder,
+    CreateFunction,
+    CreateTable,
+    CreateView,
+    Describe,
+    Dml,
+    Drop,
+    Explain,
+    Query,
+    Refused,
+    Show,
+    Truncate,
+    Use,
+)
 from embedded.dremio.sql.words import Words
-
-Path = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Partition:
-    """One item of PARTITION BY: column, IDENTITY|YEAR|MONTH|DAY|HOUR|BUCKET|TRUNCATE, and its number."""
-
-    column: str
-    transform: str = "IDENTITY"
-    argument: int | None = None
-
-
-@dataclass
-class Query:
-    sql: str
-
-
-@dataclass
-class Explain:
-    sql: str
-
-
-@dataclass
-class CreateTable:
-    path: Path
-    if_not_exists: bool = False
-    columns: list[tuple[str, Target]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # CREATE TABLE t (a, b) AS ..
-    partitions: list[Partition] = field(default_factory=list)
-    sort: list[str] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)  # STORE AS
-    properties: dict[str, str] = field(default_factory=dict)
-    query: str | None = None
-
-
-@dataclass
-class Drop:
-    kind: str  # TABLE | VIEW | FOLDER | FUNCTION | SPACE
-    path: Path
-    if_exists: bool = False
-
-
-@dataclass
-class CreateView:
-    path: Path
-    query: str
-    replace: bool = False
-    names: list[str] = field(default_factory=list)
-
-
-@dataclass
-class CreateFolder:
-    path: Path
-    if_not_exists: bool = False
-
-
-@dataclass
-class CreateFunction:
-    path: Path
-    arguments: list[tuple[str, str]]
-    returns: str
-    body: str
-    replace: bool = False
-    if_not_exists: bool = False
-    tabular: bool = False
-
-
-@dataclass
-class Dml:
-    """INSERT, UPDATE, DELETE, MERGE: parsed further by sqlglot."""
-
-    word: str
-    sql: str
-
-
-@dataclass
-class Truncate:
-    path: Path
-    if_exists: bool = False
-
-
-@dataclass
-class AlterTable:
-    """One action on a table or view; `action` says which of the other fields count."""
-
-    path: Path
-    action: str
-    columns: list[tuple[str, Target]] = field(default_factory=list)
-    name: str = ""
-    new_name: str = ""
-    kind: Target | None = None
-    values: dict[str, str] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
-    flag: bool = False
-    definition: Any = None
-
-
-@dataclass
-class Optimize:
-    path: Path
-    data: bool = True
-    manifests: bool = True
-    options: dict[str, int] = field(default_factory=dict)
-    partitions: str | None = None
-
-
-@dataclass
-class Vacuum:
-    path: Path | None
-    action: str = "EXPIRE"  # EXPIRE | ORPHANS
-    older_than: str | None = None
-    retain_last: int | None = None
-
-
-@dataclass
-class Rollback:
-    path: Path
-    snapshot: str | None = None
-    timestamp: str | None = None
-
-
-@dataclass
-class CopyInto:
-    path: Path
-    location: str
-    files: list[str] = field(default_factory=list)
-    pattern: str | None = None
-    file_format: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Analyze:
-    path: Path
-    columns: list[str]  # none: all
-    delete: bool
-
-
-@dataclass
-class Show:
-    what: str  # SCHEMAS | TABLES | VIEWS | FUNCTIONS | CREATE | TBLPROPERTIES
-    path: Path = ()
-    like: str | None = None
-    kind: str = ""
-
-
-@dataclass
-class Describe:
-    path: Path
-    function: bool = False
-
-
-@dataclass
-class Use:
-    path: Path
-
-
-@dataclass
-class Refused:
-    """A statement that Dremio has and this server does not run, and why."""
-
-    message: str
-    permission: bool = False
 
 
 def parse(sql: str) -> Any:
@@ -188,8 +34,6 @@ def parse(sql: str) -> Any:
     first = words.word()
     if first in ("SELECT", "WITH", "VALUES", "("):
         return Query(sql)
-    from embedded.dremio.sql import statements_access, statements_alter  # they use the records of this module
-
     parser = _PARSERS.get(first) or statements_alter.PARSERS.get(first) or statements_access.PARSERS.get(first)
     if parser is None:
         raise words.error("expected a statement")
@@ -230,9 +74,7 @@ def _create(words: Words) -> Any:
         if words.accept(word):
             return Refused(f"CREATE {word} needs a versioned (Nessie) source; this server has none.")
     if words.word() in ("ROLE", "USER"):
-        from embedded.dremio.sql.statements_access import principal
-
-        return principal(words, "CREATE")
+        return statements_access.principal(words, "CREATE")
     raise words.error("expected TABLE, VIEW, FUNCTION or FOLDER")
 
 
@@ -260,21 +102,6 @@ def _create_function(words: Words, replace: bool) -> CreateFunction:
         table_columns(returns)
     words.expect("RETURN")
     return CreateFunction(path, arguments, returns, words.rest(), replace, exists, tabular)
-
-
-def table_columns(returns: str) -> list[tuple[str, Target]]:
-    """The columns of ``TABLE (a INT, b VARCHAR)``; raises ParseError."""
-    words = Words(returns)
-    words.expect("TABLE", "(")
-    found = []
-    while True:
-        name = words.name()
-        found.append((name, parse_type(words.until(","), words)))
-        if not words.accept(","):
-            break
-    words.expect(")")
-    words.end()
-    return found
 
 
 def _create_table(words: Words) -> CreateTable:
@@ -328,75 +155,6 @@ def _table_option(words: Words, made: CreateTable) -> None:
         raise words.error("expected PARTITION BY, LOCALSORT BY, STORE AS, TBLPROPERTIES or AS")
 
 
-def partitions(words: Words) -> list[Partition]:
-    """``(a, month(b), bucket(4, c))``."""
-    found = []
-    words.expect("(")
-    while True:
-        name = words.name()
-        if words.accept("("):
-            argument = None
-            transform = name.upper()
-            if transform in ("BUCKET", "TRUNCATE"):
-                argument = words.number()
-                words.expect(",")
-            found.append(Partition(words.name(), transform, argument))
-            words.expect(")")
-        else:
-            found.append(Partition(name))
-        if not words.accept(","):
-            break
-    words.expect(")")
-    return found
-
-
-def key_values(words: Words, sign: str) -> dict[str, Any]:
-    """``(key => value, ...)``; keys in lower case unless they were texts."""
-    found: dict[str, Any] = {}
-    words.expect("(")
-    while not words.accept(")"):
-        token = words.peek()
-        key = words.text() if token is not None and words.word() == "" and _is_text(words) else words.name().lower()
-        if not words.accept(sign) and not (sign == "=>" and words.accept("=", ">")):
-            raise words.error(f"expected {sign}")
-        found[key] = _value(words)
-        words.accept(",")
-    return found
-
-
-def _is_text(words: Words) -> bool:
-    from sqlglot.tokens import TokenType
-
-    token = words.peek()
-    return token is not None and token.token_type == TokenType.STRING
-
-
-def _value(words: Words) -> Any:
-    if _is_text(words):
-        return words.text()
-    if words.word().isdigit():
-        return words.number()
-    if words.accept("("):  # a list of texts: NULL_IF ('a', 'b')
-        items = [words.text()]
-        while words.accept(","):
-            items.append(words.text())
-        words.expect(")")
-        return items
-    word = words.name().upper()
-    return {"TRUE": True, "FALSE": False}.get(word, word)
-
-
-def parse_type(text: str, words: Words) -> Target:
-    """A type's text; raises ParseError, ValidationError."""
-    try:  # as a whole: DataType.build would pass over what follows the type (DEFAULT 5, UNIQUE)
-        cast = parse_one(f"CAST(NULL AS {text})", dialect=DremioDialect)
-    except (SqlglotParseError, TokenError):
-        cast = None
-    if not isinstance(cast, exp.Cast) or cast.args.get("format") or cast.args.get("default"):
-        raise words.error(f"[{text}] is no type")
-    return target(cast.to)
-
-
 def _drop(words: Words) -> Any:
     words.expect("DROP")
     for word, kind in (
@@ -415,9 +173,7 @@ def _drop(words: Words) -> Any:
         if words.accept(word):
             return Refused(f"DROP {word} needs a versioned (Nessie) source; this server has none.")
     if words.word() in ("ROLE", "USER"):
-        from embedded.dremio.sql.statements_access import principal
-
-        return principal(words, "DROP")
+        return statements_access.principal(words, "DROP")
     raise words.error("expected TABLE, VIEW, FOLDER or FUNCTION")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlglot.tokens import TokenType
 
 from embedded.dremio.errors import ParseError
-from embedded.dremio.sql.statements import Path, Refused
+from embedded.dremio.sql.records import Path, Refused
 from embedded.dremio.sql.words import Words
 
 _OBJECTS = (

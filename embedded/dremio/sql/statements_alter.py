@@ -6,18 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from embedded.dremio.engine.contracts import ReflectionDefinition
-from embedded.dremio.sql.statements import (
-    AlterTable,
-    Analyze,
-    CopyInto,
-    Optimize,
-    Refused,
-    Rollback,
-    Vacuum,
-    key_values,
-    parse_type,
-    partitions,
-)
+from embedded.dremio.sql.clauses import key_values, parse_type, partitions
+from embedded.dremio.sql.records import AlterTable, Analyze, CopyInto, Optimize, Refused, Rollback, Vacuum
 from embedded.dremio.sql.statements_access import principal
 from embedded.dremio.sql.words import Words
 

@@ -6,9 +6,10 @@ import pytest
 
 from embedded.dremio.engine.contracts import ReflectionDefinition
 from embedded.dremio.errors import ParseError
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records
 from embedded.dremio.sql.dialect import parse_query
-from embedded.dremio.sql.statements import Partition, parse
+from embedded.dremio.sql.records import Partition
+from embedded.dremio.sql.statements import parse
 
 
 def test_create_table_as_with_all_clauses() -> None:
@@ -16,7 +17,7 @@ def test_create_table_as_with_all_clauses() -> None:
         'create table "lake"."a"."t" HASH partition by (month(d), b) localsort by (c)'
         " store as (type=>'iceberg') with single writer as ( select 1 )"
     )
-    assert isinstance(made, statements.CreateTable)
+    assert isinstance(made, records.CreateTable)
     assert made.path == ("lake", "a", "t")
     assert made.partitions == [Partition("d", "MONTH"), Partition("b")]
     assert made.sort == ["c"]
@@ -35,7 +36,7 @@ def test_create_table_with_types() -> None:
 
 
 def test_a_comment_before_the_statement_is_no_part_of_it() -> None:
-    assert parse('/* {"app": "dbt"} */ drop table if exists "a"."b"') == statements.Drop("TABLE", ("a", "b"), True)
+    assert parse('/* {"app": "dbt"} */ drop table if exists "a"."b"') == records.Drop("TABLE", ("a", "b"), True)
 
 
 def test_raw_reflection() -> None:
@@ -135,7 +136,7 @@ def test_a_parse_error_names_the_place() -> None:
     ],
 )  # fmt: skip
 def test_refused_by_name(sql: str) -> None:
-    assert isinstance(parse(sql), statements.Refused)
+    assert isinstance(parse(sql), records.Refused)
 
 
 def test_copy_into() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from embedded.dremio.access.privileges import granted_by
 from embedded.dremio.errors import ParseError
-from embedded.dremio.sql import statements
+from embedded.dremio.sql import records
 from embedded.dremio.sql.statements import parse
 from embedded.dremio.sql.statements_access import Grant, GrantRole, Principal, without_password
 
@@ -94,7 +94,7 @@ def test_not_in_the_grammar(sql: str) -> None:
 
 @pytest.mark.parametrize("sql", ["GRANT USAGE ON ENGINE e TO USER u", "GRANT SELECT ON TABLE t AT BRANCH b TO USER u"])
 def test_refused_by_name(sql: str) -> None:
-    assert type(parse(sql)) is statements.Refused
+    assert type(parse(sql)) is records.Refused
 
 
 @pytest.mark.parametrize(
