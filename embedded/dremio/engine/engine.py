@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -56,6 +56,7 @@ POOL_THREADS = 4
 CACHED_STATEMENTS = 500
 MAX_STATEMENT = 2_000_000  # characters
 ATTEMPTS = 5  # of a query whose tables lose files meanwhile
+T = TypeVar("T")
 _NAMED = re.compile(r"""['"]([^'"]+)['"]""")
 
 
@@ -112,13 +113,7 @@ class Engine:
         cached = self._cached(key)
         if cached is not None:
             return cached
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                statement = self._prepare_anew(sql, session)
-                break
-            except InvalidMetadata as error:
-                if not left or not self.refresh_stale(error):
-                    raise
+        statement = self.again_if_files_are_gone(lambda again: self._prepare_anew(sql, session))
         if statement.kind == StatementKind.QUERY:
             with self._cache_lock:
                 self._cache[key] = statement
@@ -163,7 +158,7 @@ class Engine:
         if not count:
             return self.prepare(sql, session), []
         with parameters.collected() as found:
-            statement = self._prepare_anew(text, session)
+            statement = self.again_if_files_are_gone(lambda again: self._prepare_anew(text, session))
         if len(found) < count:
             raise UnsupportedOperation("Parameters (?) stand here where this server does not read them.", sql=sql)
         return dataclasses.replace(statement, sql=sql), [found[at] for at in range(count)]
@@ -288,20 +283,27 @@ class Engine:
             raise Canceled(handle.reason)
         if statement.access_version != self._access_version():  # a privilege may have gone since it was prepared
             statement = self.prepare(statement.sql, session)
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                return self._run(statement, session, handle)
-            except InvalidMetadata as error:
-                if statement.kind != StatementKind.QUERY or not left or not self.refresh_stale(error):
-                    raise
-                statement = self.prepare(statement.sql, session)
-        raise AssertionError("the last attempt returns or raises")
+        if statement.kind != StatementKind.QUERY:
+            return self._run(statement, session, handle)
+        return self.again_if_files_are_gone(
+            lambda again: self._run(self.prepare(statement.sql, session) if again else statement, session, handle)
+        )
 
-    def refresh_stale(self, error: InvalidMetadata) -> bool:
-        """List the files again of the tables that name the missing one, as Dremio does before it tries again.
+    def again_if_files_are_gone(self, attempt: Callable[[bool], T]) -> T:
+        """What `attempt` returns; if it misses a file, its tables are listed again and it is called anew, as by Dremio.
 
-        Returns whether to try again: not if the error names no file.
+        It is told whether it is called anew. No statement that writes may be run so.
         """
+        for number in range(ATTEMPTS - 1):
+            try:
+                return attempt(number > 0)
+            except InvalidMetadata as error:
+                if not self._list_again(error):
+                    raise
+        return attempt(True)
+
+    def _list_again(self, error: InvalidMetadata) -> bool:
+        """List the files again of the tables that name the missing one; False if the error names no file."""
         missing = set(_NAMED.findall(error.message))
         stale = [
             entity

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from embedded.dremio.engine import Engine, Handle, Relationship, Result, Session, Statement, StatementKind
 from embedded.dremio.engine.results import BATCH_ROWS
-from embedded.dremio.errors import Canceled, DremioError, InvalidMetadata
+from embedded.dremio.errors import Canceled, DremioError
 from embedded.dremio.jobs.model import Job, JobState
 from embedded.dremio.jobs.results import ResultStore
 from embedded.dremio.jobs.store import JobStore
@@ -68,15 +68,16 @@ class JobRunner:
             _stop_if_cancelled(job)
             job.enter(JobState.PLANNING)
             statement = self.engine.prepare(sql, session)
-            result = self._execute(job, statement, session)
-            try:
-                stored = self.results.store(job.job_id, result.schema, result.batches)
-            except InvalidMetadata as error:  # in the middle of its rows, which nobody has seen
-                if statement.kind != StatementKind.QUERY or not self.engine.refresh_stale(error):
-                    raise
-                result = self._execute(job, self.engine.prepare(sql, session), session)
-                stored = self.results.store(job.job_id, result.schema, result.batches)
-            self.complete(job, stored.rows if result.records is None else result.records)
+
+            def stored(again: bool) -> int:
+                result = self._execute(job, self.engine.prepare(sql, session) if again else statement, session)
+                rows = self.results.store(job.job_id, result.schema, result.batches).rows
+                return rows if result.records is None else result.records
+
+            if statement.kind == StatementKind.QUERY:  # a file may be gone in the middle of its rows, which nobody saw
+                self.complete(job, self.engine.again_if_files_are_gone(stored))
+            else:
+                self.complete(job, stored(False))
         except BaseException as error:
             self.end_badly(job, error)
 
