@@ -28,6 +28,13 @@ _NAMES = {
     "TIME": "TIME",
     "TIMESTAMP": "TIMESTAMP",
 }
+_CLOCK = "(\\d|[01]\\d|2[0-3]):\\d{1,2}(:\\d{1,2}([.]\\d+)?)?"
+# the texts that Dremio and DuckDB read in one way
+_FORMS = {
+    "DATE": "\\d{4}[-/]\\d{1,2}[-/]\\d{1,2}([ T]" + _CLOCK + ".*)?",
+    "TIME": _CLOCK,
+    "TIMESTAMP": f"\\d{{4}}-\\d{{1,2}}-\\d{{1,2}}([ T]{_CLOCK}Z?)?",
+} | dict.fromkeys(("FLOAT", "DOUBLE", "DECIMAL"), "[^_]*")
 
 
 class Target(NamedTuple):
@@ -92,6 +99,9 @@ def explicit(value: Bound, to: Target, safe: bool) -> Bound:
     name = source.name if source is not None else ""
     if kind.name.startswith("INTERVAL"):
         return intervals.of_value(value, to.unit or "DAY", kind)
+    if name == "VARCHAR" and kind.name in _FORMS:
+        checked = f"castable_text({value.sql}, {text(_FORMS[kind.name])}, {text(kind.name)})"
+        value = Bound(f"try_{checked}" if safe else checked, source)
     sql = f"{word}({value.sql} AS {duckdb_type(kind)})"
     if kind.name in kinds.INTEGERS and name in ("FLOAT", "DOUBLE", "DECIMAL"):
         sql = f"{word}(round({value.sql}) AS {kind.name})"  # half away from zero; DuckDB would go to even

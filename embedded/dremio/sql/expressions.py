@@ -76,6 +76,8 @@ class ExpressionBinder:
                 return Bound(value, kinds.INTEGER, value)
             if number <= 2**63 - 1:
                 return Bound(f"CAST({value} AS BIGINT)", kinds.BIGINT, value)
+            if len(value) > kinds.MAX_PRECISION:
+                raise ValidationError(f"Numeric literal '{value}' out of range")
             return Bound(f"CAST({value} AS DECIMAL({len(value)}, 0))", kinds.decimal(len(value), 0), value)
         if "e" in value.lower():
             return Bound(f"CAST({value} AS DOUBLE)", kinds.DOUBLE, value)

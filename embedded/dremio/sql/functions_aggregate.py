@@ -60,6 +60,20 @@ def _percentile(call: Call) -> Bound:
     return Bound(f"{name}({call.args[0].sql}) WITHIN GROUP ({order.strip()}){call.clauses.over}", kind)
 
 
+def _no_text(call: Call) -> Bound:
+    raise ValidationError(
+        f"Cannot apply '{call.name}' to arguments of type '{call.name}(<VARCHAR>)'. "
+        f"Supported form(s): '{call.name}(<NUMERIC>)'"
+    )
+
+
+def _neighbour(call: Call) -> Bound:
+    if len(call.args) > 1 and (call.args[1].literal or "").startswith("-"):
+        raise ValidationError(f"{call.name}: the offset must not be negative")
+    args = ", ".join(arg.sql for arg in call.args)
+    return Bound(f"{call.name.lower()}({args}{call.clauses.nulls}){call.clauses.over}", call.args[0].kind)
+
+
 def _refuse_lag_default(call: Call) -> Bound:
     raise UnsupportedOperation(f"{call.name} with a default value is not supported.")
 
@@ -91,7 +105,8 @@ aggregate("BIT_OR", "i", "bit_or({0}){o}", _same)
 aggregate("BIT_XOR", "i", "bit_xor({0}){o}", _same)
 aggregate("LISTAGG", "s,s?", _listagg)
 aggregate("ARRAY_AGG", "a", "array_agg({d}{0}{w}) FILTER ({0} IS NOT NULL){o}", _list)
-aggregate("MEDIAN", "n", "median({d}{0}){o}", DOUBLE)
+aggregate("MEDIAN", "n", "median({d}CAST({0} AS DOUBLE)){o}", DOUBLE)
+aggregate("SUM AVG STDDEV STDDEV_SAMP STDDEV_POP VARIANCE VAR_SAMP VAR_POP MEDIAN", "s", _no_text)
 aggregate("PERCENTILE_CONT", "f", _percentile)
 aggregate("PERCENTILE_DISC", "f", _percentile)
 aggregate("GROUPING", "a", "grouping({0})", BIGINT)
@@ -105,8 +120,7 @@ window("DENSE_RANK", "", "dense_rank(){o}", BIGINT)
 window("PERCENT_RANK", "", "percent_rank(){o}", DOUBLE)
 window("CUME_DIST", "", "cume_dist(){o}", DOUBLE)
 window("NTILE", "i", "CAST(ntile({0}){o} AS INTEGER)", kinds.INTEGER)
-window("LAG", "a,i?", "lag({all}{i}){o}", _same)
-window("LEAD", "a,i?", "lead({all}{i}){o}", _same)
+window("LAG LEAD", "a,i?", _neighbour)
 window("LAG LEAD", "a,i,a", _refuse_lag_default)
 window("FIRST_VALUE", "a", "first_value({0}{i}){o}", _same)
 window("LAST_VALUE", "a", "last_value({0}{i}){o}", _same)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from embedded.dremio.errors import UnsupportedOperation
 from embedded.dremio.sql import kinds
 from embedded.dremio.sql.kinds import BIGINT, BOOLEAN, DOUBLE, INTEGER, VARBINARY, VARCHAR, Kind, duckdb_type
@@ -101,11 +103,21 @@ def _regexp_like(call: Call) -> Bound:
 
 def _regexp_replace(call: Call) -> Bound:
     """REGEXP_REPLACE replaces all; ``$1`` of Java is DuckDB's backslash form."""
-    replacement = call.args[2]
-    if replacement.literal is None or "\\" in replacement.literal:
+    pattern, replacement = call.args[1].literal, call.args[2].literal
+    if replacement is None or "\\" in replacement:
         raise UnsupportedOperation("REGEXP_REPLACE needs a literal replacement without backslashes.")
-    sql = kinds.text(replacement.literal.replace("$", "\\"))
+    for after in replacement.split("$")[1:]:
+        if pattern is None or not after[:1].isdigit() or int(after[0]) > _groups(pattern):
+            raise UnsupportedOperation("REGEXP_REPLACE: a $ stands before the number of a group of a literal pattern.")
+    sql = kinds.text(replacement.replace("$", "\\"))
     return Bound(f"regexp_replace({call.args[0].sql}, {_java_pattern(call.args[1])}, {sql}, 'g')", VARCHAR)
+
+
+def _groups(pattern: str) -> int:
+    try:
+        return re.compile(pattern).groups
+    except re.error as error:
+        raise UnsupportedOperation(f"REGEXP_REPLACE: the groups of [{pattern}] are not known: {error}.") from error
 
 
 add("REGEXP_LIKE REGEXP_MATCHES REGEXP_COL_LIKE REGEXP_COL_MATCHES", "s,s", _regexp_like)

@@ -233,6 +233,10 @@ def _next_day(call: Call) -> Bound:
     return Bound(f"({value} + CAST({step} AS INTEGER))", DATE)
 
 
+def _is_castable(call: Call) -> Bound:
+    return Bound(f"({casts.explicit(call.args[0], casts.Target(DATE), True).sql} IS NOT NULL)", BOOLEAN)
+
+
 def _is_date(call: Call) -> Bound:
     value = call.args[0].sql
     read = formats.read(value, _format(call.args[1]), "date", True)
@@ -247,7 +251,7 @@ add("CURRENT_DATE CURRENT_DATE_UTC", "", f"CAST({_NOW} AS DATE)", DATE)
 add("CURRENT_TIME LOCALTIME CURRENT_TIME_UTC", "", f"CAST({_NOW} AS TIME)", TIME)
 add("UNIX_TIMESTAMP", "", "CAST(epoch(now()) AS BIGINT)", BIGINT)
 add("UNIX_TIMESTAMP", "s,s", _unix_timestamp)
-add("UNIX_TIMESTAMP", "s", "CAST(floor(epoch(CAST({0} AS TIMESTAMP))) AS BIGINT)", BIGINT)
+add("UNIX_TIMESTAMP", "t", "CAST(floor(epoch({0})) AS BIGINT)", BIGINT)
 add("DATE_PART", "s,a", _date_part)
 for _function, _of in (
     ("YEAR", "YEAR"), ("QUARTER", "QUARTER"), ("MONTH", "MONTH"), ("WEEK WEEKOFYEAR YEARWEEK", "WEEK"),
@@ -276,7 +280,7 @@ add("DATETYPE", "i,i,i", "date_of({0}, {1}, {2})", DATE)
 add("TIMESTAMPTYPE", "i,i,i,i,i,i,i", "moment_of({0}, {1}, {2}, {3}, {4}, {5}, {6})", TIMESTAMP)
 add("TO_DATE", "s,s", _to_date)
 add("TO_DATE", "s,s,i", _to_date)
-add("TO_DATE", "s", "CAST(CAST({0} AS TIMESTAMP) AS DATE)", DATE)
+add("TO_DATE", "s", lambda call: casts.cast(call.args[0], DATE))
 add("TO_DATE", "D", "CAST({0} AS DATE)", DATE)
 add("TO_DATE", "n", "CAST(epoch_moment({0}) AS DATE)", DATE)
 add("TO_TIMESTAMP", "s,s", _to_timestamp)
@@ -290,7 +294,7 @@ add("TO_CHAR DATE_FORMAT", "D,s", _to_char)
 add("TO_CHAR", "m,s", _to_char)
 add("CONVERT_TIMEZONE", "s,t", _convert_timezone)
 add("CONVERT_TIMEZONE", "s,s,t", _convert_timezone)
-add("ISDATE IS_DATE", "s", "({0} IS NOT NULL AND TRY_CAST({0} AS DATE) IS NOT NULL)", BOOLEAN)
+add("ISDATE IS_DATE", "s", _is_castable)
 add("ISDATE IS_DATE", "D", "({0} IS NOT NULL)", BOOLEAN)
 add("IS_DATE ISDATE", "s,s", _is_date)
 add("CEIL$TO", "D,s", _ceil_to)

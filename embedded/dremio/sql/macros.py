@@ -8,6 +8,11 @@ MACROS = (
         ELSE error('Failed to cast the string ' || x || ' to ' || kind) END""",
     """CREATE MACRO try_text_to_integer(x, kind) AS CASE
         WHEN regexp_full_match(x, '[+-]?[0-9]+') THEN TRY_CAST(x AS BIGINT) END""",
+    # DuckDB reads more texts as numbers and dates than Dremio does ('1_000', 'epoch'), and some otherwise ('20-01-05')
+    """CREATE MACRO castable_text(x, form, kind) AS CASE
+        WHEN x IS NULL OR regexp_full_match(x, form) THEN x
+        ELSE error('Failed to cast the string ' || x || ' to ' || kind) END""",
+    """CREATE MACRO try_castable_text(x, form, kind) AS CASE WHEN regexp_full_match(x, form) THEN x END""",
     # Java's Double.toString: E notation outside of 0.001 .. 10,000,000
     """CREATE MACRO java_scientific(t, e) AS CASE
         WHEN contains(t, '.') THEN t || 'E' || e ELSE t || '.0E' || e END""",
@@ -60,11 +65,16 @@ TEXT_MACROS = (
         WHEN instr(substring(s, p), needle) = 0 THEN 0 ELSE instr(substring(s, p), needle) + p - 1 END AS INTEGER)""",
     """CREATE MACRO split_part_strict(s, d, n) AS CASE
         WHEN n = 0 THEN error('Index in split_part must not be zero, value provided was 0')
+        WHEN d = '' THEN error('SPLIT_PART with an empty delimiter is not supported')
         ELSE split_part(s, d, n) END""",
     """CREATE MACRO initcap_words(s) AS array_to_string(list_transform(
         regexp_extract_all(s, '[\\p{L}\\p{N}]+|[^\\p{L}\\p{N}]+'),
         lambda w: upper(left(w, 1)) || lower(substring(w, 2))), '')""",
-    """CREATE MACRO similar_match(s, p) AS regexp_full_match(s, replace(replace(p, '%', '.*'), '_', '.'), 's')""",
+    # outside of brackets a dot is a dot
+    """CREATE MACRO similar_match(s, p) AS CASE
+        WHEN regexp_matches(p, '[\\\\$]|(^|[^\\[])\\^|\\[[^\\]]*[%_.]')
+        THEN error('SIMILAR TO with a backslash, $, ^ or one of %_. in brackets is not supported')
+        ELSE regexp_full_match(s, replace(replace(replace(p, '.', '[.]'), '%', '.*'), '_', '.'), 's') END""",
     """CREATE MACRO quoted_text(s) AS CASE
         WHEN contains(s, chr(92)) THEN error('QUOTE of a text with backslashes is not supported')
         ELSE '''' || replace(s, '''', chr(92) || '''') || '''' END""",

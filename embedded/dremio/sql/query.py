@@ -213,6 +213,8 @@ class QueryBinder:
             raise UnsupportedOperation("DISTINCT ON is not supported.")
         positions = {field.name.lower(): place for place, (field, _) in enumerate(items, 1)}
         order_text = f" {self.order(order, binder, positions)}" if order is not None else ""
+        if distinct is not None and order is not None:
+            _check_distinct_order(order, binder, positions, {value.sql for _, value in items})
         columns = ", ".join(f"{value.sql} AS {quoted(field.name)}" for field, value in items)
         sql = (
             f"SELECT {'DISTINCT ' if distinct is not None else ''}{columns}{from_text}{where_text}{group_text}"
@@ -294,6 +296,15 @@ def _order_key(key: exp.Expr, binder: ExpressionBinder, positions: dict[str, int
         return str(positions[key.name.lower()])
     bound = binder.bind(key)
     return f"({bound.sql})" if bound.literal is not None else bound.sql
+
+
+def _check_distinct_order(
+    order: exp.Order, binder: ExpressionBinder, positions: dict[str, int], selected: set[str]
+) -> None:
+    for item in order.expressions:
+        key = _order_key(item.this, binder, positions)
+        if not key.isdigit() and key not in selected:
+            raise ValidationError(f"Expression '{item.this.sql(dialect='dremio')}' is not in the select clause")
 
 
 def _group_item(node: exp.Expr, binder: ExpressionBinder) -> str:

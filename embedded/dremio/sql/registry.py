@@ -131,9 +131,9 @@ def coerced(letter: str, arg: Bound) -> Bound | None:
     target = _COERCIONS.get(letter, {}).get(arg.kind.name if arg.kind else "")
     if target is None:
         return None
-    if target == kinds.VARBINARY:
-        return Bound(f"encode({arg.sql})", target)
-    return Bound(f"CAST({arg.sql} AS {kinds.duckdb_type(target)})", target)
+    from embedded.dremio.sql import casts
+
+    return casts.cast(arg, target)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ def _json_kind(value: Any) -> DremioType:
     if isinstance(value, bool):
         return kinds.BOOLEAN
     if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise ValidationError(f"Failure while trying to convert JSON: {value} is out of range of BIGINT")
         return kinds.BIGINT
     if isinstance(value, float):
         return kinds.DOUBLE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from embedded.dremio.errors import ValidationError
+from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.registry import Bound, Clauses
 
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from embedded.dremio.sql.expressions import ExpressionBinder
 
 NULL_TREATMENT = frozenset(["FIRST_VALUE", "LAST_VALUE", "NTH_VALUE", "LAG", "LEAD"])
+NEEDS_ORDER = frozenset(["RANK", "DENSE_RANK", "PERCENT_RANK", "CUME_DIST", "NTILE", "LAG", "LEAD"])
 
 
 def over_window(binder: ExpressionBinder, node: exp.Window) -> Bound:
     """``f(..) OVER name`` or ``f(..) OVER (..)``."""
     alias = node.args.get("alias")
+    call = node.find(exp.Anonymous)
+    if alias is None and not node.args.get("order") and call is not None and str(call.this).upper() in NEEDS_ORDER:
+        raise ValidationError(f"{call.this} requires an ORDER BY clause in its window specification")
     if alias is not None and not node.args.get("partition_by") and not node.args.get("order"):
         return with_clauses(binder, node.this, f" OVER {quoted(alias.name)}")
     return with_clauses(binder, node.this, f" OVER ({window(binder, node)})")
@@ -38,6 +42,9 @@ def with_clauses(binder: ExpressionBinder, node: exp.Expr, over: str = "") -> Bo
         condition = f" FILTER (WHERE {binder.boolean(node.expression.this)})"
         node = node.this
     if isinstance(node, exp.WithinGroup):
+        if str(node.this.this).upper() == "PERCENTILE_CONT":  # of decimals, too, it is a DOUBLE: DuckDB would round
+            for item in node.expression.expressions:
+                item.set("this", exp.cast(item.this, "DOUBLE"))
         order = " " + binder.queries.order(node.expression, binder)
         node = node.this
     if not isinstance(node, exp.Anonymous):
@@ -53,9 +60,15 @@ def window(binder: ExpressionBinder, node: exp.Expr) -> str:
     if node.args.get("partition_by"):
         texts.append("PARTITION BY " + ", ".join(binder.bind(e).sql for e in node.args["partition_by"]))
     if node.args.get("order") is not None:
+        if any(
+            isinstance(item.this, exp.Literal) and not item.this.is_string for item in node.args["order"].expressions
+        ):
+            raise ValidationError("Dremio does not currently support order by with ordinals in over clause")
         texts.append(binder.queries.order(node.args["order"], binder))
     spec = node.args.get("spec")
     if spec is not None:
+        if spec.args.get("exclude") or spec.args["kind"].upper() not in ("ROWS", "RANGE"):
+            raise UnsupportedOperation("A window frame is of ROWS or RANGE, without EXCLUDE.")
         start = _edge(spec.args.get("start"), spec.args.get("start_side"), binder)
         end = _edge(spec.args.get("end"), spec.args.get("end_side"), binder)
         texts.append(f"{spec.args['kind'].upper()} BETWEEN {start} AND {end or 'CURRENT ROW'}")

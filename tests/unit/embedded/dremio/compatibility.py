@@ -94,6 +94,8 @@ DIFFERENCES = """
 
 - An arithmetic overflow of INTEGER or BIGINT is an error; Dremio wraps around silently.
 - APPROX_COUNT_DISTINCT and NDV count exactly, APPROX_PERCENTILE interpolates exactly.
+- NaN is equal to NaN and greater than all numbers in comparisons too, not only in ORDER BY.
+- Texts are cast to dates and timestamps with years of four digits and without a zone alone; others are refused.
 - Regular expressions are RE2's: look-around and back references are refused.
 - Timestamps read from Parquet and PostgreSQL are compared with their microseconds and shown with milliseconds.
 - The codec of new tables is snappy; an S3 or NAS source's `propertyList` may name another for a folder:

@@ -6,6 +6,7 @@ import datetime
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import pytest
 
 from embedded.dremio.errors import DremioError, FunctionError, ParseError, UnsupportedOperation, ValidationError
@@ -81,6 +82,15 @@ MEANINGS = [
     ("TRY_CONVERT_FROM('[\"a\"]' AS VARCHAR ARRAY)", ["a"]),
     ('TRY_CONVERT_FROM(\'{"a": 1, "b": 2}\' AS ROW(a INT, c VARCHAR))', {"a": 1, "c": None}),
     ("TRY_CONVERT_FROM('[1]' AS ROW(a INT))", None),
+    ("LENGTH(TIMESTAMP '2022-01-31 10:20:30')", 23),  # an implicit cast writes as CAST does
+    ("CONCAT('a', 1e20)", "a1.0E20"),
+    ("CAST('2020/1/5' AS DATE)", datetime.date(2020, 1, 5)),
+    ("CAST('2020-01-05T10:00:00Z' AS TIMESTAMP)", datetime.datetime(2020, 1, 5, 10)),
+    ("TRY_CAST('1_000' AS DOUBLE)", None),
+    ("ISDATE('epoch')", False),
+    ("'abc' SIMILAR TO 'a.c'", False),
+    ("'abc' SIMILAR TO 'a[^x]_'", True),
+    ("REGEXP_REPLACE('abc', '(b)', '$1$0')", "abbc"),
 ]
 
 
@@ -141,6 +151,17 @@ REFUSED: list[tuple[str, type[DremioError]]] = [
     ("SELECT EXTRACT(WEEK FROM INTERVAL '1' DAY)", ValidationError),
     ("SELECT MASK(DATE '2020-01-01')", UnsupportedOperation),
     ("SELECT CONVERT_TIMEZONE('abc', CURRENT_TIMESTAMP)", FunctionError),
+    ("SELECT SUM(1) OVER (ORDER BY 1)", ValidationError),
+    ("SELECT SUM(x) OVER (ORDER BY x ROWS 1 PRECEDING EXCLUDE TIES) FROM (VALUES (1)) t(x)", UnsupportedOperation),
+    ("SELECT SUM(x) OVER (ORDER BY x GROUPS 1 PRECEDING) FROM (VALUES (1)) t(x)", UnsupportedOperation),
+    ("SELECT RANK() OVER (PARTITION BY x) FROM (VALUES (1)) t(x)", ValidationError),
+    ("SELECT LAG(x, -1) OVER (ORDER BY x) FROM (VALUES (1)) t(x)", ValidationError),
+    ("SELECT DISTINCT x FROM (VALUES (1, 2)) t(x, y) ORDER BY y", ValidationError),
+    ("SELECT SUM('1')", ValidationError),
+    ("SELECT CONVERT_FROM('[12345678901234567890]', 'JSON')", ValidationError),
+    ("SELECT REGEXP_REPLACE('abc', 'b', '$')", UnsupportedOperation),
+    ("SELECT REGEXP_REPLACE('abc', 'b', '$1')", UnsupportedOperation),
+    ("SELECT 999999999999999999999999999999999999999", ValidationError),
 ]
 
 
@@ -148,6 +169,30 @@ REFUSED: list[tuple[str, type[DremioError]]] = [
 def test_refused(answers: Answers, sql: str, error: type[DremioError]) -> None:
     with pytest.raises(error):
         answers.rows(sql)
+
+
+# texts that DuckDB would read, each with a meaning that Dremio does not give it
+FAILS = [
+    "CAST('20-01-05' AS DATE)",
+    "CAST('epoch' AS DATE)",
+    "CAST('2020-01-05 (BC)' AS DATE)",
+    "DATE '10000-01-01'",
+    "CAST('infinity' AS TIMESTAMP)",
+    "CAST('2020-01-05 10:00:00+02:00' AS TIMESTAMP)",
+    "TIME '24:00:00'",
+    "CAST('1_000' AS DOUBLE)",
+    "CAST('1_000' AS DECIMAL(9, 2))",
+    "TO_DATE('20-01-05')",
+    "UNIX_TIMESTAMP('epoch')",
+    "SPLIT_PART('abc', '', 1)",
+    "'abc' SIMILAR TO 'a[b%]_'",
+]
+
+
+@pytest.mark.parametrize("expression", FAILS)
+def test_fails(answers: Answers, expression: str) -> None:
+    with pytest.raises(duckdb.InvalidInputException):
+        answers.rows(f"SELECT {expression}")
 
 
 QUERIES = [
@@ -200,6 +245,10 @@ QUERIES = [
         "SELECT * FROM (VALUES (1, 10, NULL)) t(id, a, b)"
         " UNPIVOT INCLUDE NULLS (v FOR n IN (a AS 'x', b AS 'y')) ORDER BY 2",
         [(1, "x", 10), (1, "y", None)],
+    ),
+    (
+        "SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY x), MEDIAN(x) FROM (VALUES (1.5), (2.6)) t(x)",
+        [(2.05, 2.05)],
     ),
     ("SELECT n + 1 AS k, COUNT(*) FROM (VALUES (1), (1)) t(n) GROUP BY k HAVING COUNT(*) > 1", [(2, 2)]),
 ]
