@@ -34,13 +34,15 @@ def _column(entity: Entity, name: str) -> Column:
 
 
 def _add(engine: Engine, record: AlterTable, session: Session, handle: Handle) -> Result:
+    from embedded.dremio.engine.ddl import storable
+
     entity, physical = _lake(engine, record, session)
     names = {c.name.lower() for c in entity.columns}
     for name, _ in record.columns:
         if name.lower() in names:
             raise ValidationError(f"Column [{name}] already in the table.")
         names.add(name.lower())
-    added = [Column(name, target.kind) for name, target in record.columns]
+    added = [Column(name, storable(target.kind)) for name, target in record.columns]
     with engine.writer:
         with lake.writing(engine, handle) as cursor:
             for column in added:

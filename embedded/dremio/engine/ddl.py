@@ -77,11 +77,11 @@ def create_table(engine: Engine, record: records.CreateTable, session: Session, 
         raise ConcurrentModification(f"A table or view with given name [{dotted(path)}] already exists.")
     _check_options(record)
     if record.query is None:
+        columns = [Column(name, storable(target.kind)) for name, target in record.columns]
 
         def run(session: Session, handle: Handle) -> Result:
             if engine.catalog.find(path) is not None and record.if_not_exists:
                 return results.summary(f"Table [{dotted(path)}] already exists.")
-            columns = [Column(name, target.kind) for name, target in record.columns]
             _make(engine, record, path, columns, None, handle)
             return results.summary("Table created")
 
@@ -105,7 +105,7 @@ def _create_as(
     if len(names) != len(bound.columns):
         raise ValidationError(f"Number of columns in the definition ({len(names)}) differs from the query's.")
     kinds_ = [target.kind for _, target in record.columns] or [c.type for c in bound.columns]
-    columns = [Column(name, _storable(kind)) for name, kind in zip(names, kinds_, strict=True)]
+    columns = [Column(name, storable(kind)) for name, kind in zip(names, kinds_, strict=True)]
     if len({name.lower() for name in names}) != len(names):
         raise ValidationError("A table cannot have two columns of one name.")
 
@@ -132,7 +132,8 @@ def _create_as(
     )
 
 
-def _storable(kind: DremioType) -> DremioType:
+def storable(kind: DremioType) -> DremioType:
+    """The type that a table's column has for values of a type; raises UnsupportedOperation."""
     if kind.name.startswith("INTERVAL"):
         raise UnsupportedOperation("A table cannot have a column of an INTERVAL type.")
     return kinds.VARCHAR if kind == kinds.NULL else kind

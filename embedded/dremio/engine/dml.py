@@ -12,8 +12,8 @@ from embedded.dremio.engine.contracts import Handle, Result, Session, Statement,
 from embedded.dremio.engine.ddl import dotted, existing, target_table
 from embedded.dremio.engine.tables import physical_of
 from embedded.dremio.errors import ParseError, UnsupportedOperation, ValidationError
-from embedded.dremio.sql import casts, records, sources
-from embedded.dremio.sql.dialect import parse_statement, path_of
+from embedded.dremio.sql import casts, parameters, records, sources
+from embedded.dremio.sql.dialect import parse_query, parse_statement, path_of
 from embedded.dremio.sql.expressions import ExpressionBinder
 from embedded.dremio.sql.kinds import quoted
 from embedded.dremio.sql.query import QueryBinder
@@ -124,7 +124,9 @@ def _insert(engine: Engine, session: Session, sql: str) -> Statement:
         names = words.names()
     entity = target_table(engine, path, session, "INSERT")
     columns = [column_of(entity, name) for name in names] or entity.columns
-    bound = engine.bind(words.rest(), session, reflections=engine.reflections)
+    query = parse_query(words.rest())
+    parameters.inserted(query, [column.type for column in columns])
+    bound = engine.bind_tree(query, session, engine.reflections)
     if len(bound.columns) != len(columns):
         raise ValidationError(
             f"Number of columns in the INSERT ({len(columns)}) does not match the query's ({len(bound.columns)})"

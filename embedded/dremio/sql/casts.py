@@ -67,7 +67,7 @@ def target(node: exp.DataType) -> Target:
     if name == "MAP" and len(inner) == 2:
         return Target(DremioType("MAP", children=(("key", target(inner[0]).kind), ("value", target(inner[1]).kind))))
     if name not in _NAMES:
-        raise ValidationError(f"Unknown type [{node.sql(dialect='dremio')}]")
+        raise ValidationError(f"Unknown type [{name}]")
     length = int(inner[0].name) if inner and _NAMES[name] == "VARCHAR" else None
     return Target(DremioType(_NAMES[name]), length)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlglot import exp, parse_one
+from sqlglot import parse_one
 from sqlglot.errors import ParseError as SqlglotParseError
 from sqlglot.errors import TokenError
 from sqlglot.tokens import TokenType
 
 from embedded.dremio.sql.casts import Target, target
-from embedded.dremio.sql.dialect import DremioDialect
+from embedded.dremio.sql.dialect import DremioDialect, TryConvertFrom
 from embedded.dremio.sql.records import Partition
 from embedded.dremio.sql.words import Words
 
@@ -89,9 +89,9 @@ def _value(words: Words) -> Any:
 def parse_type(text: str, words: Words) -> Target:
     """A type's text; raises ParseError, ValidationError."""
     try:  # as a whole: DataType.build would pass over what follows the type (DEFAULT 5, UNIQUE)
-        cast = parse_one(f"CAST(NULL AS {text})", dialect=DremioDialect)
+        parsed = parse_one(f"TRY_CONVERT_FROM(NULL AS {text})", dialect=DremioDialect)
     except (SqlglotParseError, TokenError):
-        cast = None
-    if not isinstance(cast, exp.Cast) or cast.args.get("format") or cast.args.get("default"):
+        parsed = None
+    if not isinstance(parsed, TryConvertFrom):
         raise words.error(f"[{text}] is no type")
-    return target(cast.to)
+    return target(parsed.args["to"])

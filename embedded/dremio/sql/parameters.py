@@ -1,7 +1,8 @@
 """Parameters (``?``) of prepared statements: the types that they have from where they stand, and values in their place.
 
-As in Calcite, a parameter has the type of what it is compared or calculated with, or of its CAST; elsewhere its use is
-an error. A value becomes a literal of that type, so what runs is an ordinary statement.
+As in Calcite, a parameter has the type of what it is compared or calculated with, of its CAST, or of the column that
+it is inserted into; elsewhere its use is an error. A value becomes a literal of that type, so what runs is an ordinary
+statement.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlglot.tokens import Token, TokenType
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql.casts import target
-from embedded.dremio.sql.dialect import WordDialect, tokenize
+from embedded.dremio.sql.dialect import DremioDialect, WordDialect, tokenize
 from embedded.dremio.sql.kinds import duckdb_type
 from embedded.dremio.sql.kinds import text as literal
 from embedded.dremio.sql.registry import Bound
@@ -55,6 +56,18 @@ def collected() -> Iterator[dict[int, DremioType]]:
         yield found
     finally:
         _found.reset(token)
+
+
+def inserted(query: exp.Query, kinds: list[DremioType]) -> None:
+    """Gives the parameters that are values of an INSERT the types of the columns that they are for."""
+    values = query.find(exp.Values)
+    if values is None or not isinstance(query, exp.Select) or query.args["from_"].this is not values:
+        return
+    for row in values.expressions:
+        items = row.expressions if isinstance(row, exp.Tuple) else [row.unnest()]
+        for item, kind in zip(items, kinds, strict=False):
+            if isinstance(item, exp.Placeholder):
+                item.replace(exp.cast(item.copy(), kind.sql, dialect=DremioDialect))
 
 
 def bind(binder: ExpressionBinder, node: exp.Placeholder) -> Bound:

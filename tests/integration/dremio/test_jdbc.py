@@ -110,6 +110,10 @@ def test_a_prepared_statement_runs_with_bound_parameters(java: Any, connection: 
     with closing(connection.prepareStatement(f"DELETE FROM {orders} WHERE id = ?")) as statement:
         statement.setInt(1, 7)
         assert statement.executeUpdate() == 1
+    with closing(connection.prepareStatement(f"INSERT INTO {orders} (status, id) VALUES (?, ?)")) as statement:
+        statement.setString(1, "open")
+        statement.setInt(2, 7)
+        assert statement.executeUpdate() == 1
 
 
 def test_errors_have_dremios_text(java: Any, connection: Any, reach: dict[str, str]) -> None:

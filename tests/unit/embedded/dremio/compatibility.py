@@ -66,7 +66,7 @@ STATEMENTS = [
     (
         "prepared statements with parameters (Flight SQL, JDBC)",
         "yes",
-        "a parameter has the type of what it is compared or calculated with, or of its CAST",
+        "a parameter has the type of what it is compared or calculated with, of its CAST, or of its column in INSERT",
     ),
     (
         "AT SNAPSHOT, AT TIMESTAMP, table_history and its sisters",

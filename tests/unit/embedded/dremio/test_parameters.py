@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlglot import exp
 
-from embedded.dremio.sql.parameters import numbered, with_values
+from embedded.dremio.sql.dialect import parse_query
+from embedded.dremio.sql.parameters import inserted, numbered, with_values
 from embedded.dremio.types import DremioType
 
 D = DremioType
@@ -17,6 +19,12 @@ D = DremioType
 def test_texts_names_and_comments_have_no_parameters() -> None:
     sql = """SELECT '?', "a?" -- ?\n/* ? */ FROM t WHERE a = ? AND b IN (?,'?')"""
     assert numbered(sql) == (sql.replace("= ?", "= :p0").replace("(?", "(:p1"), 2)
+
+
+def test_values_of_an_insert_have_the_types_of_its_columns() -> None:
+    query = parse_query("VALUES (:p0, 1), (2, :p1)")
+    inserted(query, [D("DECIMAL", 12, 2), D("VARCHAR")])
+    assert [str(item) for item in query.find_all(exp.Cast)] == ["CAST(:p0 AS DECIMAL(12, 2))", "CAST(:p1 AS VARCHAR)"]
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,15 @@ def test_create_table_as_with_all_clauses() -> None:
 
 
 def test_create_table_with_types() -> None:
-    made = parse("CREATE TABLE IF NOT EXISTS s.t (a INT, b DECIMAL(10, 2) NOT NULL, c LIST<VARCHAR>)")
+    made = parse(
+        "CREATE TABLE IF NOT EXISTS s.t (a INT, b DECIMAL(10, 2) NOT NULL, c LIST<VARCHAR>, e ROW(x INT, y INT ARRAY))"
+    )
     assert made.if_not_exists
     assert [(name, target.kind.sql) for name, target in made.columns] == [
         ("a", "INTEGER"),
         ("b", "DECIMAL(10, 2)"),
         ("c", "LIST<VARCHAR>"),
+        ("e", "STRUCT<x: INTEGER, y: LIST<INTEGER>>"),
     ]
 
 
