@@ -71,12 +71,9 @@ def explain(engine: Engine, record: records.Explain, session: Session, sql: str)
     bound = engine.bind(record.sql, session, reflections=engine.reflections)
 
     def plan(session: Session) -> list[dict[str, Any]]:
-        cursor = engine.duck.cursor()
-        try:
+        with engine.duck.cursor() as cursor:
             engine.register(cursor, bound.registered, bound.user)
             shown = cursor.execute(f"EXPLAIN {bound.sql}").fetchall()
-        finally:
-            cursor.close()
         return [{"text": "\n".join(str(row[1]) for row in shown), "json": "{}"}]
 
     return command(sql, _PLAN, plan)

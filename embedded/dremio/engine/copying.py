@@ -79,11 +79,8 @@ def _checked(
         scan = scan_of(engine.duck, entity, file, kind, options)
         if on_error == "ABORT":
             return scan, 0
-        cursor = engine.duck.cursor()
-        try:
+        with engine.duck.cursor() as cursor:
             (bad,) = cursor.execute(f"SELECT count(*) FROM {scan.sql} WHERE {scan.rejected}").fetchall()[0]
-        finally:
-            cursor.close()
     except (DremioError, duckdb.Error):
         if on_error == "ABORT":
             raise

@@ -216,8 +216,7 @@ class Engine:
         native = native and all("materialization" in one.meta for one in query.find_all(exp.Table))
         window = self.tables(session, resolver)
         relation = QueryBinder(window).bind(query)
-        cursor = self.duck.cursor()
-        try:
+        with self.duck.cursor() as cursor:
             self.register(cursor, window.registered, session.user)
             described = cursor.sql(relation.sql)
             kinds = [from_duckdb(kind) for kind in described.types]
@@ -225,8 +224,6 @@ class Engine:
             for field, kind in zip(relation.columns, kinds, strict=True):
                 known = field.kind is not None and field.kind.name != "NULL"
                 columns.append(Column(field.name, field.kind if known and field.kind else kind))
-        finally:
-            cursor.close()
         return BoundQuery(
             relation.sql,
             columns,
@@ -385,21 +382,15 @@ class Engine:
 
     def drop_materialization(self, name: str) -> None:
         """Drop the native table `name`; absent is fine."""
-        cursor = self.duck.cursor()
-        try:
+        with self.duck.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {REFLECTIONS}.main.{quoted(name)}")
-        finally:
-            cursor.close()
 
     def materializations(self) -> list[str]:
         """Names of the native tables that exist (after a restart, for instance)."""
-        cursor = self.duck.cursor()
-        try:
+        with self.duck.cursor() as cursor:
             rows = cursor.execute(
                 "SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [REFLECTIONS]
             ).fetchall()
-        finally:
-            cursor.close()
         return [row[0] for row in rows]
 
     def register_system_table(self, name: str, schema: pa.Schema, rows: Callable[[], list[dict[str, Any]]]) -> None:

@@ -93,11 +93,8 @@ def target_source(engine: Engine, path: tuple[str, ...]) -> tuple[Entity, str]:
         raise UnsupportedOperation(f"Source [{source.name}] does not support CREATE TABLE.")
     storage.address_of(source, path)  # refuses names that would lead out of the source
     database = engine.duck.ensure(source)
-    cursor = engine.duck.cursor()
-    try:
+    with engine.duck.cursor() as cursor:
         attached = cursor.execute("SELECT type FROM duckdb_databases() WHERE database_name = ?", [database]).fetchall()
-    finally:
-        cursor.close()
     if not attached:
         raise UnsupportedOperation(f"Source [{source.name}] has no rootPath: tables need one bucket or folder.")
     return source, database
@@ -106,8 +103,7 @@ def target_source(engine: Engine, path: tuple[str, ...]) -> tuple[Entity, str]:
 def ensure_schema(engine: Engine, source: Entity, database: str, path: tuple[str, ...]) -> str:
     """Make DuckLake's schema for a path, its folder named as the path is; the writer lock must be held."""
     schema = schema_of(path)
-    cursor = engine.duck.cursor()
-    try:
+    with engine.duck.cursor() as cursor:
         found = f"SELECT 1 FROM {_metadata(source, 'schema')} WHERE schema_name = ? AND end_snapshot IS NULL"
         if cursor.execute(found, [schema]).fetchall():
             return schema
@@ -115,8 +111,6 @@ def ensure_schema(engine: Engine, source: Entity, database: str, path: tuple[str
         for option, value in _options(source, path).items():
             cursor.execute(f"CALL {database}.set_option({text(option)}, {text(value)}, schema => {text(schema)})")
         return schema
-    finally:
-        cursor.close()
 
 
 def _metadata(source: Entity, table: str) -> str:
@@ -218,15 +212,12 @@ def reconcile_all(engine: Engine) -> None:
 
 def reconcile(engine: Engine, source: Entity) -> None:
     """Adopt tables and columns of DuckLake that the catalog lacks, and drop entries whose table is gone."""
-    cursor = engine.duck.cursor()
-    try:
+    with engine.duck.cursor() as cursor:
         rows = cursor.execute(
             f"SELECT schema_name, table_name FROM {_metadata(source, 'table')} AS t"
             f" JOIN {_metadata(source, 'schema')} AS s USING (schema_id)"
             " WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL"
         ).fetchall()
-    finally:
-        cursor.close()
     existing = {path_of(source, schema, table): (schema, table) for schema, table in rows}
     for entity in engine.catalog.entities():
         known = entity.internals.get("lake")
@@ -245,8 +236,5 @@ def columns_of(engine: Engine, source: Entity, schema: str, table: str) -> list[
     """The columns of a table as DuckLake has them now."""
     from embedded.dremio.engine.tables import describe
 
-    cursor = engine.duck.cursor()
-    try:
+    with engine.duck.cursor() as cursor:
         return describe(cursor, f"SELECT * FROM {database_name(source)}.{quoted(schema)}.{quoted(table)}")
-    finally:
-        cursor.close()

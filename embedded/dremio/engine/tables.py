@@ -65,11 +65,8 @@ class EngineTables:
         """The table as a snapshot has it, with the columns of that time."""
         assert self.at_clause is not None
         physical += self.at_clause(entity, version)
-        cursor = self.duck.cursor()
-        try:
+        with self.duck.cursor() as cursor:
             columns = describe(cursor, f"SELECT * FROM {physical}")
-        finally:
-            cursor.close()
         return Relation(f"(SELECT * FROM {physical})", [Field(c.name, c.type) for c in columns])
 
     def table_function(self, queries: QueryBinder, call: exp.Anonymous, table: exp.Table) -> Relation:
@@ -84,11 +81,8 @@ class EngineTables:
 
     def _materialization(self, name: str) -> Relation:
         physical = f"{REFLECTIONS}.main.{quoted(name)}"
-        cursor = self.duck.cursor()
-        try:
+        with self.duck.cursor() as cursor:
             columns = describe(cursor, f"SELECT * FROM {physical}")
-        finally:
-            cursor.close()
         return Relation(physical, [Field(c.name, c.type) for c in columns])
 
 
