@@ -112,6 +112,14 @@ def tokenize(sql: str, dialect: type[DremioDialect] = DremioDialect) -> list[Tok
         raise ParseError(f"Failure parsing the query: {error}", sql=sql) from error
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
+    for token in tokens:
+        if sql[token.start : token.end + 1] in ("==", "!") or sql[token.start : token.start + 2].lower() == "0x":
+            raise ParseError(
+                f"Failure parsing the query: encountered '{sql[token.start : token.end + 1]}'.",
+                sql=sql,
+                line=token.line,
+                column=token.col,
+            )
     return tokens
 
 

@@ -259,7 +259,9 @@ class ExpressionBinder:
         if isinstance(what, exp.Null):
             return Bound(f"({inner.sql} IS NULL)", kinds.BOOLEAN)
         if isinstance(what, exp.Boolean):
-            return Bound(f"({inner.sql} IS NOT DISTINCT FROM {'TRUE' if what.this else 'FALSE'})", kinds.BOOLEAN)
+            return Bound(
+                f"({self.boolean(node.this)} IS NOT DISTINCT FROM {'TRUE' if what.this else 'FALSE'})", kinds.BOOLEAN
+            )
         raise UnsupportedOperation(f"[{node.sql(dialect='dremio')}] is not supported.")
 
     def _like(self, node: exp.Expr) -> Bound:

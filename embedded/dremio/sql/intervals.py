@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from sqlglot import exp
 
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
@@ -118,6 +120,7 @@ def literal(node: exp.Interval) -> Bound:
         value = f"-{node.this.this.name}"
     if unit is None or value is None:
         raise UnsupportedOperation(f"Interval [{node.sql(dialect='dremio')}] is not supported.")
+    _check_precision(value, unit)
     if isinstance(unit, exp.IntervalSpan):
         return _span(value, unit.this.name.upper(), unit.expression.name.upper())
     name = unit.name.upper().removeprefix("SQL_TSI_").rstrip("S") if unit.name.upper() != "S" else "SECOND"
@@ -130,6 +133,17 @@ def literal(node: exp.Interval) -> Bound:
         raise ValidationError(f"Illegal interval literal format '{value}' for INTERVAL {name}") from None
     kind = kinds.INTERVAL_MONTH if name in MONTH_UNITS else kinds.INTERVAL_DAY
     return Bound(f"{function}({number})", kind, unit=name)
+
+
+def _check_precision(value: str, unit: exp.Expr) -> None:
+    """The first field has two digits, as in Calcite, or as many as it says: ``INTERVAL '100' DAY(3)``."""
+    first = unit.this if isinstance(unit, exp.IntervalSpan) else unit
+    precision = int(first.expressions[0].name) if isinstance(first, exp.Anonymous) else 2
+    digits = "".join(itertools.takewhile(str.isdigit, value.lstrip("+-"))).lstrip("0")
+    if len(digits) > precision:
+        raise ValidationError(
+            f"Interval field value {digits} exceeds precision of {first.name.upper()}({precision}) field"
+        )
 
 
 def _span(value: str, first: str, last: str) -> Bound:

@@ -159,11 +159,11 @@ class QueryBinder:
                 count = limit.args.get("count") or exp.Literal.number(1)
             else:
                 count = limit.expression
-            if not isinstance(count, exp.Literal) or count.is_string:
+            if not isinstance(count, exp.Literal) or not count.name.isdigit():
                 raise ParseError("LIMIT must be a number.")
             tail += f" LIMIT {count.name}"
         if offset is not None:
-            if not isinstance(offset.expression, exp.Literal) or offset.expression.is_string:
+            if not isinstance(offset.expression, exp.Literal) or not offset.expression.name.isdigit():
                 raise ParseError("OFFSET must be a number.")
             tail += f" OFFSET {offset.expression.name}"
         return tail

@@ -84,6 +84,7 @@ MEANINGS = [
     ("TRY_CONVERT_FROM('[1]' AS ROW(a INT))", None),
     ("LENGTH(TIMESTAMP '2022-01-31 10:20:30')", 23),  # an implicit cast writes as CAST does
     ("CONCAT('a', 1e20)", "a1.0E20"),
+    ("CAST(INTERVAL '100' DAY(3) AS INTEGER)", 100),
     ("CAST('2020/1/5' AS DATE)", datetime.date(2020, 1, 5)),
     ("CAST('2020-01-05T10:00:00Z' AS TIMESTAMP)", datetime.datetime(2020, 1, 5, 10)),
     ("TRY_CAST('1_000' AS DOUBLE)", None),
@@ -162,6 +163,12 @@ REFUSED: list[tuple[str, type[DremioError]]] = [
     ("SELECT REGEXP_REPLACE('abc', 'b', '$')", UnsupportedOperation),
     ("SELECT REGEXP_REPLACE('abc', 'b', '$1')", UnsupportedOperation),
     ("SELECT 999999999999999999999999999999999999999", ValidationError),
+    ("SELECT INTERVAL '100' DAY", ValidationError),
+    ("SELECT 1 IS TRUE", ValidationError),
+    ("SELECT 0x10", ParseError),
+    ("SELECT 1 == 1", ParseError),
+    ("SELECT !TRUE", ParseError),
+    ("SELECT 1 LIMIT 1.5", ParseError),
 ]
 
 
