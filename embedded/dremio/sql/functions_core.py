@@ -225,7 +225,7 @@ def _shift_unsigned(call: Call) -> Bound:
     value, count = call.args
     width = 32 if value.kind == INTEGER else 64
     unsigned = f"CASE WHEN {value.sql} < 0 THEN CAST({value.sql} AS HUGEINT) + {2**width} ELSE {value.sql} END"
-    name = value.kind.name if value.kind is not None else "BIGINT"
+    name = "INTEGER" if value.kind == INTEGER else "BIGINT"
     return Bound(f"CAST((CAST({unsigned} AS HUGEINT) >> {count.sql}) AS {name})", value.kind)
 
 
@@ -233,7 +233,7 @@ add("ROUND", "n", _rounded("round"))
 add("ROUND", "n,i", _rounded("round"))
 add("TRUNCATE TRUNC", "n", _rounded("trunc"))
 add("TRUNCATE TRUNC", "n,i", _rounded("trunc"))
-add("BROUND", "f", "round_even({0}, 0)", DOUBLE)
+add("BROUND", "f", "round_even(CAST({0} AS DOUBLE), 0)", DOUBLE)
 add("FLOOR CEIL CEILING", "n", _floor)
 add("MOD", "n,n", _mod)
 add("SIGN", "n", _sign)

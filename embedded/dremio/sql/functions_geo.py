@@ -69,7 +69,7 @@ def geohash_longitude(value: str) -> float:
     return _decoded(value)[1]
 
 
-_DISTANCE = "py_geo_distance({0}, {1}, {2}, {3})"
+_DISTANCE = "py_geo_distance(CAST({0} AS FLOAT), CAST({1} AS FLOAT), CAST({2} AS FLOAT), CAST({3} AS FLOAT))"
 add("GEO_DISTANCE", "n,n,n,n", _DISTANCE, DOUBLE)
 add("GEO_NEARBY", "n,n,n,n,n", f"({_DISTANCE} < CAST({{4}} AS DOUBLE))", BOOLEAN)
 add("GEO_BEYOND", "n,n,n,n,n", f"({_DISTANCE} >= CAST({{4}} AS DOUBLE))", BOOLEAN)

@@ -171,6 +171,23 @@ def call(
     raise ValidationError(f"No match found for function signature {name}({shown})")
 
 
+_NULLS = {
+    "s": kinds.VARCHAR,
+    "d": kinds.DATE,
+    "t": kinds.TIMESTAMP,
+    "D": kinds.TIMESTAMP,
+    "m": kinds.TIME,
+    "b": kinds.BOOLEAN,
+    "x": kinds.VARBINARY,
+}
+
+
+def _typed(letter: str, arg: Bound) -> Bound:
+    """A null of no type as one of the type that the function takes: DuckDB could not choose between its own."""
+    kind = _NULLS.get(letter) if arg.kind == kinds.NULL else None
+    return arg if kind is None else Bound(f"CAST(NULL AS {kinds.duckdb_type(kind)})", kind)
+
+
 def _apply(
     overload: Overload,
     name: str,
@@ -179,6 +196,7 @@ def _apply(
     binder: ExpressionBinder,
     clauses: Clauses,
 ) -> Bound:
+    args = [_typed(overload.letter(position), arg) for position, arg in enumerate(args)]
     if overload.builder is not None:
         return overload.builder(Call(name, args, node, binder, clauses))
     assert overload.template is not None

@@ -84,6 +84,8 @@ MEANINGS = [
     ("TRY_CONVERT_FROM('[1]' AS ROW(a INT))", None),
     ("LENGTH(TIMESTAMP '2022-01-31 10:20:30')", 23),  # an implicit cast writes as CAST does
     ("CONCAT('a', 1e20)", "a1.0E20"),
+    ("COALESCE(YEAR(NULL), OCTET_LENGTH(NULL), UNIX_TIMESTAMP(NULL), SHIFTRIGHTUNSIGNED(NULL, 1), 5)", 5),
+    ("CONCAT(ELT(1, NULL), REPEAT(NULL, 2), QUOTE(NULL), TO_DATE(NULL))", ""),
     ("CAST(INTERVAL '100' DAY(3) AS INTEGER)", 100),
     ("CAST('2020/1/5' AS DATE)", datetime.date(2020, 1, 5)),
     ("CAST('2020-01-05T10:00:00Z' AS TIMESTAMP)", datetime.datetime(2020, 1, 5, 10)),
