@@ -161,7 +161,7 @@ def unify(values: list[Bound]) -> tuple[list[Bound], Kind]:
     if kind is None:
         names = {value.kind.name for value in values if value.kind is not None and value.kind != kinds.NULL}
         if len(names) > 1 and all(value.kind is not None for value in values):
-            raise ValidationError(f"Illegal mixing of types in CASE or COALESCE: {', '.join(sorted(names))}")
+            raise ValidationError(f"Illegal mixing of types in CASE, COALESCE or ARRAY: {', '.join(sorted(names))}")
         return values, None
     if kind == kinds.NULL:
         return values, kind
@@ -187,6 +187,8 @@ def arithmetic(operator: str, left: Bound, right: Bound) -> Bound:
 
 
 def _numbers(operator: str, left: Bound, right: Bound, kind: DremioType) -> Bound:
+    if kind == kinds.DOUBLE:  # DuckDB would add a DECIMAL and a FLOAT as FLOAT
+        left, right = cast(left, kind), cast(right, kind)
     if operator != "/":
         sql = f"({left.sql} {operator} {right.sql})"
         return Bound(f"CAST({sql} AS {duckdb_type(kind)})" if kind.name in ("DECIMAL", "FLOAT") else sql, kind)

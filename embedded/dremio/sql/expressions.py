@@ -13,7 +13,7 @@ from sqlglot import exp
 from embedded.dremio.errors import UnsupportedOperation, ValidationError
 from embedded.dremio.sql import casts, intervals, kinds, parameters, predicates, registry, windows
 from embedded.dremio.sql.dialect import TryConvertFrom
-from embedded.dremio.sql.kinds import Kind, text
+from embedded.dremio.sql.kinds import text
 from embedded.dremio.sql.registry import Bound, Clauses
 from embedded.dremio.sql.scope import Scope
 from embedded.dremio.types import DremioType
@@ -309,12 +309,9 @@ class ExpressionBinder:
 
     def _array(self, node: exp.Array) -> Bound:
         items = [self.bind(e) for e in node.expressions]
-        kind: Kind = items[0].kind if items else kinds.NULL
-        for item in items[1:]:
-            kind = kinds.common(kind, item.kind)
-        element = [casts.cast(i, kind).sql if kind is not None else i.sql for i in items]
+        items, kind = casts.unify(items) if items else (items, kinds.NULL)
         of = DremioType("LIST", children=(("", kind),)) if kind is not None else None
-        return Bound(f"list_value({', '.join(element)})", of)
+        return Bound(f"list_value({', '.join(item.sql for item in items)})", of)
 
     # -- CASE, CAST and calls --------------------------------------------------------------------------------
 

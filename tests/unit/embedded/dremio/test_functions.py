@@ -84,6 +84,7 @@ MEANINGS = [
     ("TRY_CONVERT_FROM('[1]' AS ROW(a INT))", None),
     ("LENGTH(TIMESTAMP '2022-01-31 10:20:30')", 23),  # an implicit cast writes as CAST does
     ("CONCAT('a', 1e20)", "a1.0E20"),
+    ("CAST(0.5 AS FLOAT) + 0.0001220703125 * 0.0001220703125 = 0.5", False),  # DOUBLE: FLOAT has not the digits
     ("COALESCE(YEAR(NULL), OCTET_LENGTH(NULL), UNIX_TIMESTAMP(NULL), SHIFTRIGHTUNSIGNED(NULL, 1), 5)", 5),
     ("CONCAT(ELT(1, NULL), REPEAT(NULL, 2), QUOTE(NULL), TO_DATE(NULL))", ""),
     ("CAST(INTERVAL '100' DAY(3) AS INTEGER)", 100),
@@ -167,6 +168,7 @@ REFUSED: list[tuple[str, type[DremioError]]] = [
     ("SELECT 999999999999999999999999999999999999999", ValidationError),
     ("SELECT INTERVAL '100' DAY", ValidationError),
     ("SELECT 1 IS TRUE", ValidationError),
+    ("SELECT ARRAY[1, TRUE]", ValidationError),
     ("SELECT 0x10", ParseError),
     ("SELECT 1 == 1", ParseError),
     ("SELECT !TRUE", ParseError),
