@@ -26,7 +26,11 @@ def bind_from(queries: QueryBinder, select: exp.Select, scope: Scope) -> str:
     text = f" FROM {_item(queries, from_.this, scope)}"
     for lateral in select.args.get("laterals") or []:
         text += f", {_item(queries, lateral, scope)}"
+    after_comma = bool(select.args.get("laterals"))
     for join in select.args.get("joins") or []:
+        if after_comma and (join.side or "").upper() in ("RIGHT", "FULL"):
+            raise UnsupportedOperation("RIGHT and FULL JOIN after a comma are not supported: write CROSS JOIN.")
+        after_comma = after_comma or not any(join.args.get(key) for key in ("side", "kind", "method", "on", "using"))
         text += _join(queries, join, scope)
     return text
 

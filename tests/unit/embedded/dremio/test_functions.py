@@ -168,6 +168,10 @@ REFUSED: list[tuple[str, type[DremioError]]] = [
     ("SELECT 999999999999999999999999999999999999999", ValidationError),
     ("SELECT INTERVAL '100' DAY", ValidationError),
     ("SELECT 1 IS TRUE", ValidationError),
+    (
+        "SELECT * FROM (VALUES (1)) a(x), (VALUES (1)) b(y) RIGHT JOIN (VALUES (1), (3)) c(z) ON b.y = c.z",
+        UnsupportedOperation,  # whether the comma or the JOIN binds first makes the difference
+    ),
     ("SELECT ARRAY[1, TRUE]", ValidationError),
     ("SELECT 0x10", ParseError),
     ("SELECT 1 == 1", ParseError),
