@@ -52,6 +52,11 @@ def test_optimize_for_partitions(rest: Rest, table: str) -> None:
         ("DROP TABLE {source}.nosuch", "Table [{source}.nosuch] does not exist."),
         ("INSERT INTO INFORMATION_SCHEMA.CATALOGS VALUES ('A')", "INSERT is not supported on this SYSTEM_TABLE"),
         ("DELETE FROM {space}.v", "DELETE is not supported on this VIEW at [{space}.v]"),
+        ("CREATE TABLE {source}.i (d INTERVAL DAY)", "cannot have a column of an INTERVAL type"),
+        (
+            "CREATE TABLE {source}.i AS SELECT INTERVAL '1' DAY AS d",
+            "A table cannot have a column of an INTERVAL type.",
+        ),
         ("TRUNCATE TABLE {space}.v", "TRUNCATE TABLE is not supported on this VIEW at [{space}.v]"),
     ],
 )
