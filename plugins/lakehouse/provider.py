@@ -1,4 +1,4 @@
-"""Provider metadata: what Airflow reads to register the connection types and their forms."""
+"""Provider metadata: what Airflow reads to register the connection types and their forms, and to list the rest."""
 
 from typing import Any
 
@@ -77,6 +77,54 @@ _SUPERSET_FORM: dict[str, Any] = {
     },
 }
 
+_INTEGRATIONS = {
+    "Dremio": "https://docs.dremio.com/",
+    "Airbyte": "https://docs.airbyte.com/",
+    "MinIO": "https://min.io/docs/",
+    "Superset": "https://superset.apache.org/docs/",
+    "dbt on Dremio": "https://docs.getdbt.com/",
+    "Lakehouse": "https://airflow.apache.org/docs/",
+}
+_OPERATORS = {
+    "Dremio": [
+        "lakehouse.dremio.operators.catalog",
+        "lakehouse.dremio.operators.reflections",
+        "lakehouse.dremio.operators.release",
+        "lakehouse.dremio.operators.sql",
+    ],
+    "Airbyte": ["lakehouse.airbyte.operators", "lakehouse.streaming.operators"],
+    "MinIO": ["lakehouse.minio.operators", "lakehouse.minio.report_operators", "lakehouse.minio.retention"],
+    "Superset": [
+        "lakehouse.superset.operators.apply",
+        "lakehouse.superset.operators.export",
+        "lakehouse.superset.operators.invalidate",
+        "lakehouse.superset.operators.warm_up",
+    ],
+    "dbt on Dremio": ["lakehouse.dbt.operators"],
+    "Lakehouse": ["lakehouse.ops.report"],
+}
+_SENSORS = {"Dremio": ["lakehouse.dremio.sensors"], "MinIO": ["lakehouse.minio.sensors"]}
+_HOOKS = {
+    "Dremio": ["lakehouse.dremio.hook"],
+    "Airbyte": ["lakehouse.airbyte.hook"],
+    "MinIO": ["lakehouse.minio.hook"],
+    "Superset": ["lakehouse.superset.hook"],
+}
+_TRIGGERS = {
+    "Dremio": ["lakehouse.dremio.triggers"],
+    "Airbyte": ["lakehouse.airbyte.trigger", "lakehouse.streaming.trigger"],
+    "MinIO": ["lakehouse.minio.triggers"],
+    "Superset": ["lakehouse.superset.triggers"],
+}
+_TRANSFERS = {
+    "lakehouse.transfers.dremio_to_minio": ("Dremio", "MinIO"),
+    "lakehouse.transfers.minio_to_dremio": ("MinIO", "Dremio"),
+}
+
+
+def _listed(modules: dict[str, list[str]]) -> list[dict[str, Any]]:
+    return [{"integration-name": name, "python-modules": found} for name, found in modules.items()]
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the form of Airflow's `provider_info.schema.json`."""
@@ -85,6 +133,24 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Lakehouse",
         "description": "Dremio, Airbyte, S3-compatible object storage and Superset as one lakehouse.",
         "versions": [__version__],
+        "integrations": [
+            {"integration-name": name, "external-doc-url": url, "tags": ["service"]}
+            for name, url in _INTEGRATIONS.items()
+        ],
+        "operators": _listed(_OPERATORS),
+        "sensors": _listed(_SENSORS),
+        "hooks": _listed(_HOOKS),
+        "triggers": _listed(_TRIGGERS),
+        "transfers": [
+            {"source-integration-name": source, "target-integration-name": target, "python-module": module}
+            for module, (source, target) in _TRANSFERS.items()
+        ],
+        "notifications": ["lakehouse.superset.notifier.SupersetChartNotifier"],
+        "extra-links": [
+            "lakehouse.airbyte.operators.AirbyteConnectionLink",
+            "lakehouse.dremio.links.DremioJobLink",
+            "lakehouse.superset.links.SupersetDashboardsLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "dremio",
