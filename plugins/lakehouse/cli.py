@@ -52,8 +52,8 @@ def _buckets(conn_id: str, write: bool) -> Outcome:
     from lakehouse.minio.declared import Storage
     from lakehouse.minio.hook import ObjectStoreHook
 
-    buckets = load("storage.yaml", Storage).buckets
-    found = (apply if write else plan)(ObjectStoreHook(conn_id), buckets)
+    store, declared = ObjectStoreHook(conn_id), load("storage.yaml", Storage)
+    found = (apply if write else plan)(store, declared.named(store.lake))
     return Outcome([*(f"create {item}" for item in found.made), *found.changed], notes=found.unsupported)
 
 

@@ -184,7 +184,7 @@ def _configuration(item: Configured, get_connection: GetConnection) -> dict[str,
         return configuration
     conn = get_connection(item.connection)
     for path, name in item.from_connection.items():
-        value = conn.extra_dejson.get(name[6:]) if name.startswith("extra.") else getattr(conn, name)
+        value = _of_extra(conn, name.split(".")[1:]) if name.startswith("extra.") else getattr(conn, name)
         if value in (None, ""):
             continue
         *above, key = path.split(".")
@@ -193,6 +193,14 @@ def _configuration(item: Configured, get_connection: GetConnection) -> dict[str,
             place = place.setdefault(part, {})
         place[key] = value
     return configuration
+
+
+def _of_extra(conn: Any, path: list[str]) -> Any:
+    """What stands at a path in a connection's extra, None where there is nothing."""
+    found: Any = conn.extra_dejson
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _differences(wanted: Any, present: Any, path: str = "") -> tuple[list[str], bool]:

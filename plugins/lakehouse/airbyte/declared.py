@@ -29,7 +29,7 @@ class Configured(Declared):
     """A configuration, and the Airflow connection that fills in what must not stand in a file.
 
     :ivar from_connection: path in the configuration (with dots) -> field of the Airflow connection: host, port,
-        schema, login, password or extra.<key>.
+        schema, login, password or extra.<key>, which may be a path too.
     """
 
     connection: str | None = None

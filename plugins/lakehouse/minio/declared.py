@@ -33,6 +33,8 @@ class Expiry(Declared):
 class Bucket(Declared):
     """A bucket. What is not named is left as it is on the server.
 
+    :ivar name: left out: the lake's, which the Airflow connection names (`service_config: {s3: {bucket_name: ...}}` in
+        its extra), else `datalake`.
     :ivar prefixes: are made visible (by an object `.keep`) before anything is stored below them.
     :ivar versioning: true keeps old versions of objects; false suspends that, old versions stay.
     :ivar lifecycle: rules by prefix. Rules on the server that were not made from here stay beside them.
@@ -40,7 +42,7 @@ class Bucket(Declared):
     :ivar policy: the bucket's policy in S3's own form, whole.
     """
 
-    name: str
+    name: str = Field(default="", min_length=1)
     prefixes: list[str] = Field(default_factory=list)
     versioning: bool | None = None
     lifecycle: list[Expiry] | None = None
@@ -76,6 +78,19 @@ class Storage(Declared):
     """All buckets of the lake."""
 
     buckets: list[Bucket]
+
+    @field_validator("buckets")
+    @classmethod
+    def _told_apart(cls, buckets: list[Bucket]) -> list[Bucket]:
+        names = [bucket.name for bucket in buckets]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name or 'a bucket without a name, which is the lake,'} is declared twice")
+        return buckets
+
+    def named(self, lake: str) -> list[Bucket]:
+        """Return the buckets, the lake's under this name."""
+        return [bucket if bucket.name else bucket.model_copy(update={"name": lake}) for bucket in self.buckets]
 
 
 FILES = {"storage.yaml": Storage}

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from lakehouse.minio.exceptions import StoreUnreachable, UnsafeKey
+from lakehouse.ops.lake import bucket_of
 
 # What every S3 server takes: rclone answers a range with status 200, on which boto3's own checksums stumble.
 _DEFAULTS: dict[str, Any] = {
@@ -47,7 +48,8 @@ class ObjectStoreHook(S3Hook):
     Every method is safe to repeat. Nothing here uses conditional requests, part copies or tags: they lose data
     on rclone's server.
 
-    :param aws_conn_id: Airflow connection of type `aws` with `endpoint_url` in its extra.
+    :param aws_conn_id: Airflow connection of type `aws` with `endpoint_url` in its extra, and the lake's bucket as
+        `service_config: {s3: {bucket_name: ...}}` if that is not `datalake`.
 
     Example::
 
@@ -60,6 +62,11 @@ class ObjectStoreHook(S3Hook):
 
     def __init__(self, aws_conn_id: str = "minio_default", **kwargs: Any) -> None:
         super().__init__(aws_conn_id=aws_conn_id, **kwargs)
+
+    @property
+    def lake(self) -> str:
+        """The lake's bucket: the one that the connection names, else `datalake`."""
+        return bucket_of(self.get_connection(str(self.aws_conn_id)))
 
     def get_conn(self) -> Any:
         """Return the boto3 client; the connection's `config_kwargs` win over the defaults of this hook."""

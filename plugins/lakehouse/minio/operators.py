@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from lakehouse.minio.exceptions import StreamsCannotBePublished, StreamsFailed
 from lakehouse.ops.batch import batch_date
+from lakehouse.ops.lake import SOURCE
 from lakehouse.ops.lease import LeaseHeld, holder_of
 from lakehouse.ops.records import record
 
@@ -53,8 +54,9 @@ class BucketApplyOperator(BaseOperator):
         from lakehouse.minio.hook import ObjectStoreHook
         from lakehouse.ops.declarations import load
 
-        buckets = load(self.declaration, Storage).buckets
-        done = apply(ObjectStoreHook(self.aws_conn_id), buckets)
+        store = ObjectStoreHook(self.aws_conn_id)
+        buckets = load(self.declaration, Storage).named(store.lake)
+        done = apply(store, buckets)
         for item in done.made:
             self.log.info("made %s", item)
         for item in done.changed:
@@ -92,7 +94,8 @@ class PublishOperator(BaseOperator):
     :param columns: stream -> columns, for streams that name none themselves: what AirbyteSyncOperator returns
         under this name (templated).
     :param batch: day YYYY-MM-DD that snapshots belong to (templated); None: the run's batch (`lakehouse.ops.batch`).
-    :param bucket: bucket of the lake (templated).
+    :param bucket: bucket of the lake (templated); None: the one that the Airflow connection names in its extra as
+        `service_config: {s3: {bucket_name: ...}}`, else `datalake`.
     :param landing_prefix: where sources land (templated).
     :param published_prefix: where published sources stand (templated).
     :param aws_conn_id: Airflow connection of type `aws` (templated).
@@ -131,7 +134,7 @@ class PublishOperator(BaseOperator):
         streams: Sequence[Mapping[str, Any]],
         columns: Mapping[str, Mapping[str, str]] | None = None,
         batch: str | None = None,
-        bucket: str = "datalake",
+        bucket: str | None = None,
         landing_prefix: str = "bronze/landing",
         published_prefix: str = "bronze",
         aws_conn_id: str = "minio_default",
@@ -160,9 +163,10 @@ class PublishOperator(BaseOperator):
         known = self.columns or {}
         streams = [Stream(**({"columns": known.get(stream["name"], {})} | dict(stream))) for stream in self.streams]
         batch = self.batch or batch_date(context).isoformat()
+        store = ObjectStoreHook(self.aws_conn_id)
         publisher = StreamPublisher(
-            ObjectStoreHook(self.aws_conn_id),
-            bucket=self.bucket,
+            store,
+            bucket=self.bucket or store.lake,
             landing=f"{self.landing_prefix}/source={self.source}",
             published=f"{self.published_prefix}/{self.source}",
             conn_id=self.lakehouse_conn_id,
@@ -195,7 +199,7 @@ class PublishOperator(BaseOperator):
 
     def _record(self, context: Any, done: "Sequence[Published]") -> None:
         # bronze under the name that it has in Dremio, which counts it again
-        bronze = ".".join([self.bucket, *self.published_prefix.split("/"), self.source])
+        bronze = ".".join([SOURCE, *self.published_prefix.split("/"), self.source])
         rows = [
             {"stage": stage, "dataset": dataset, "rows": count}
             for item in done
@@ -306,7 +310,8 @@ class CompactLandingOperator(BaseOperator):
 
     :param source: name of the source, the `<s>` of `bronze/landing/source=<s>` and `bronze/<s>` (templated).
     :param streams: names of its streams (templated).
-    :param bucket: bucket of the lake (templated).
+    :param bucket: bucket of the lake (templated); None: the one that the Airflow connection names in its extra as
+        `service_config: {s3: {bucket_name: ...}}`, else `datalake`.
     :param landing_prefix: where sources land (templated).
     :param published_prefix: where published sources stand (templated).
     :param aws_conn_id: Airflow connection of type `aws` (templated).
@@ -334,7 +339,7 @@ class CompactLandingOperator(BaseOperator):
         *,
         source: str,
         streams: Sequence[str],
-        bucket: str = "datalake",
+        bucket: str | None = None,
         landing_prefix: str = "bronze/landing",
         published_prefix: str = "bronze",
         aws_conn_id: str = "minio_default",
@@ -359,7 +364,7 @@ class CompactLandingOperator(BaseOperator):
         for stream in self.streams:
             compactor = LandingCompactor(
                 store,
-                bucket=self.bucket,
+                bucket=self.bucket or store.lake,
                 landing=f"{self.landing_prefix}/source={self.source}",
                 published=f"{self.published_prefix}/{self.source}",
                 stream=stream,

@@ -25,7 +25,8 @@ class ContinuousSync:
 
     :param connection: name of the Airbyte connection, of its landing folder and of its folder below the live prefix.
     :param streams: names of its streams.
-    :param bucket: bucket of the lake, and the name of Dremio's source that shows it.
+    :param bucket: bucket of the lake; None: the one that the Airflow connection names, else `datalake`.
+    :param source: name of Dremio's source that shows it.
     """
 
     def __init__(
@@ -33,18 +34,20 @@ class ContinuousSync:
         connection: str,
         streams: Sequence[str],
         *,
-        bucket: str,
+        bucket: str | None,
+        source: str,
         landing_prefix: str,
         live_prefix: str,
         airbyte_conn_id: str,
         aws_conn_id: str,
         dremio_conn_id: str,
     ) -> None:
-        self._connection, self._streams, self._bucket = connection, streams, bucket
+        self._connection, self._streams, self._source = connection, streams, source
         self._landing = f"{landing_prefix}/source={connection}"
         self._live = f"{live_prefix}/{connection}"
         self._airbyte, self._dremio = AirbyteHook(airbyte_conn_id), DremioHook(dremio_conn_id)
         self._store = ObjectStoreHook(aws_conn_id)
+        self._bucket = bucket or self._store.lake
         self._connection_id = ""
         self._seen = 0  # the newest job whose rows have been counted
         # at first all: whoever was here before may have died before it had delivered
@@ -87,7 +90,7 @@ class ContinuousSync:
                 bring_up_to_date(self._store, self._bucket, self._landing, self._live, self._streams, now)
             )
             for stream in sorted(self._stale):
-                self._refresh([self._bucket, *self._live.split("/"), stream])
+                self._refresh([self._source, *self._live.split("/"), stream])
                 self._stale.discard(stream)
             self._due = False
         if job.status is not JobStatus.SUCCEEDED:

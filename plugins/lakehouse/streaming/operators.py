@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
+from lakehouse.ops.lake import SOURCE
 from lakehouse.streaming.exceptions import StreamingGaveUp, StreamingStopped
 
 TRIGGERER_GRACE = timedelta(minutes=10)  # beyond the end; then the triggerer is held to be gone
@@ -16,7 +17,7 @@ class ContinuousSyncOperator(BaseOperator):
     """Syncs an Airbyte connection again and again, and brings what lands to Dremio within seconds.
 
     Each round syncs, copies the new landing objects to `<live_prefix>/<connection>/<stream>/` (inside the object
-    store) and has Dremio look at the table `<bucket>.<live_prefix>.<connection>.<stream>`, which shows the last seven
+    store) and has Dremio look at the table `<source>.<live_prefix>.<connection>.<stream>`, which shows the last seven
     days. Rounds follow each other after 5 s, after up to 20 s while nothing comes. They are made in the triggerer;
     the task holds no worker.
 
@@ -29,7 +30,9 @@ class ContinuousSyncOperator(BaseOperator):
     :param connection: name of the Airbyte connection, whose source lands in `<landing_prefix>/source=<connection>`.
     :param streams: names of its streams.
     :param duration: how long a run goes on, counted from its start, so that all its tasks end together.
-    :param bucket: bucket of the lake, and name of the Dremio source that shows it.
+    :param bucket: bucket of the lake; None: the one that the Airflow connection names in its extra as
+        `service_config: {s3: {bucket_name: ...}}`, else `datalake`.
+    :param source: name of the Dremio source that shows the bucket.
     :param landing_prefix: where sources land.
     :param live_prefix: where the live copies stand.
     :param airbyte_conn_id: Airflow connection of type `airbyte`.
@@ -51,7 +54,8 @@ class ContinuousSyncOperator(BaseOperator):
         connection: str,
         streams: Sequence[str],
         duration: timedelta,
-        bucket: str = "datalake",
+        bucket: str | None = None,
+        source: str = SOURCE,
         landing_prefix: str = "bronze/landing",
         live_prefix: str = "bronze/live",
         airbyte_conn_id: str = "airbyte_default",
@@ -64,6 +68,7 @@ class ContinuousSyncOperator(BaseOperator):
         self.streams = streams
         self.duration = duration
         self.bucket = bucket
+        self.source = source
         self.landing_prefix = landing_prefix
         self.live_prefix = live_prefix
         self.airbyte_conn_id = airbyte_conn_id
@@ -79,6 +84,7 @@ class ContinuousSyncOperator(BaseOperator):
             "connection": self.connection,
             "streams": list(self.streams),
             "bucket": self.bucket,
+            "source": self.source,
             "landing_prefix": self.landing_prefix,
             "live_prefix": self.live_prefix,
             "airbyte_conn_id": self.airbyte_conn_id,

@@ -15,7 +15,8 @@ DatasetPath = Annotated[str, StringConstraints(pattern=r'^[^."]+(\.[^."]+)+$')]
 class Source(Declared):
     """A Dremio source; address and credentials come from the Airflow connection.
 
-    :ivar root_path: S3 only: bucket and prefix that the source shows, `/bucket/prefix`.
+    :ivar root_path: S3 only: bucket and prefix that the source shows, `/bucket/prefix`. Left out: the bucket that the
+        connection names (`service_config: {s3: {bucket_name: ...}}` in its extra), else `datalake`.
     :ivar config: keys of Dremio's own source configuration; they win over what is derived.
     """
 
@@ -28,8 +29,8 @@ class Source(Declared):
 
     @model_validator(mode="after")
     def _check_root_path(self) -> "Source":
-        if (self.type == "S3") != (self.root_path is not None):
-            raise ValueError(f"source {self.name}: root_path belongs to type S3, and S3 needs it")
+        if self.type != "S3" and self.root_path is not None:
+            raise ValueError(f"source {self.name}: root_path belongs to type S3")
         if self.root_path is not None and not self.root_path.startswith("/"):
             raise ValueError(f"source {self.name}: root_path {self.root_path!r} must begin with '/'")
         return self

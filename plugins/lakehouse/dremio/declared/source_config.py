@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from lakehouse.dremio.connection import AirflowConnection
 from lakehouse.dremio.declared.catalog import Source
 from lakehouse.dremio.exceptions import DremioConfigError
+from lakehouse.ops.lake import bucket_of
 
 SECRET_KEYS = frozenset({"accessSecret", "password"})
 
@@ -43,7 +44,7 @@ def _s3(source: Source, conn: AirflowConnection) -> dict[str, Any]:
         "credentialType": "ACCESS_KEY",
         "accessKey": conn.login,
         "accessSecret": conn.password,
-        "rootPath": source.root_path,
+        "rootPath": source.root_path or f"/{bucket_of(conn)}",
         "secure": not endpoint.startswith("http://"),
         "compatibilityMode": bool(endpoint),
         "enableAsync": True,

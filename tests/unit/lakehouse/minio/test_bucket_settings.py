@@ -41,6 +41,8 @@ def refused(code, status=400):
 class Minio:
     """boto3's client of a server that has all settings, and writes a policy its own way; and the hook around it."""
 
+    lake = "datalake"
+
     def __init__(self):
         self.status, self.rules, self.policy, self.quota = None, [], None, 0
         self.writes = []

@@ -37,7 +37,7 @@ def published(monkeypatch):
             return Published(stream.name, 3, 3, 2, 2, 0, 0, ["2026-11-21", "2026-11-22"])
 
     monkeypatch.setattr("lakehouse.minio.publish.StreamPublisher", Publisher)
-    monkeypatch.setattr("lakehouse.minio.hook.ObjectStoreHook", lambda conn_id: conn_id)
+    monkeypatch.setattr("lakehouse.minio.hook.ObjectStoreHook", lambda conn_id: SimpleNamespace(lake="my-lake"))
     monkeypatch.setattr(operators, "record", lambda context, kind, payload: calls.facts.append((kind, payload)))
     return calls
 
@@ -46,7 +46,7 @@ def test_every_stream_is_published_for_the_runs_batch(published):
     result = PublishOperator(task_id="p", source="shop", streams=STREAMS).execute(CONTEXT)
     assert result["rows"] == {"orders": 3, "items": 3}
     assert {batch for _, batch in published.streams} == {"2026-11-22"}
-    assert published.options["landing"] == "bronze/landing/source=shop"
+    assert (published.options["bucket"], published.options["landing"]) == ("my-lake", "bronze/landing/source=shop")
     assert published.options["holder"] == ("d/r/publish.shop/-1", 1)
     ((kind, rows),) = published.facts
     assert kind == "rows"
@@ -117,6 +117,8 @@ def test_buckets_are_made_once(monkeypatch, tmp_path):
     there = set()
 
     class Store:
+        lake = "datalake"
+
         def __init__(self, conn_id):
             pass
 

@@ -17,7 +17,8 @@ from lakehouse.streaming.trigger import ContinuousSyncTrigger
 SETTINGS = {
     "connection": "shop",
     "streams": ["customers", "orders"],
-    "bucket": "datalake",
+    "bucket": None,
+    "source": "datalake",
     "landing_prefix": "bronze/landing",
     "live_prefix": "bronze/live",
     "airbyte_conn_id": "a",
@@ -54,8 +55,10 @@ class Services:
         return self.jobs[-1]
 
     # object store
+    lake = "my-lake"
+
     def look(self, store, bucket, landing, live, streams, now):
-        assert (landing, live) == ("bronze/landing/source=shop", "bronze/live/shop")
+        assert (bucket, landing, live) == ("my-lake", "bronze/landing/source=shop", "bronze/live/shop")
         self.looks += 1
         changed, self.changed = self.changed, []
         return changed
