@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.dbt import manifest
 from lakehouse.dbt.statements import Statements, watched
+from lakehouse.ops.scratch import scratch
 
 if TYPE_CHECKING:
     from cosmos import ProfileConfig
@@ -133,8 +133,8 @@ def run(
     from dbt.adapters.factory import reset_adapters
 
     parsed = manifest.load(command.slot)
-    with tempfile.TemporaryDirectory(prefix="dbt-") as target, profile.ensure_profile() as (file, variables):
-        arguments = command.arguments(Path(file).parent, Path(target))
+    with scratch("dbt") as target, profile.ensure_profile() as (file, variables):
+        arguments = command.arguments(Path(file).parent, target)
         with _environment(variables), watched(statements):
             try:
                 return _invoke(command, parsed, arguments, [_reporter(on_event)] if on_event else [])
@@ -156,10 +156,10 @@ def warm_up() -> bool:
         parsed = manifest.load("a")
     except manifest.ManifestMissing:
         return False
-    with tempfile.TemporaryDirectory(prefix="dbt-") as scratch:
-        profiles = manifest.offline_profile(Path(scratch) / "profiles")
+    with scratch("dbt") as place:
+        profiles = manifest.offline_profile(place / "profiles")
         command = DbtCommand(verb="list", slot="a", select="tag:nothing", threads=1)
-        _invoke(command, parsed, command.arguments(profiles, Path(scratch)), [])
+        _invoke(command, parsed, command.arguments(profiles, place), [])
     reset_adapters()
     return True
 

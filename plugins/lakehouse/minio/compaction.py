@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from lakehouse.minio.exceptions import CannotCompact
 from lakehouse.minio.hook import ObjectStoreHook, StoredObject
 from lakehouse.minio.landing import MAX_ROW_GROUP, READ_ROWS
 from lakehouse.ops.lease import Holder, Lease
+from lakehouse.ops.scratch import scratch
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +108,9 @@ class Compactor:
             if len(self._small(items)) > 1 or any(item.key == folder + PLAN for item in items):
                 with (
                     Lease(self._conn_id, self._lease_name(folder), holder=self._holder) as lease,
-                    tempfile.TemporaryDirectory(prefix="compact-") as place,
+                    scratch("compact") as place,
                 ):
-                    done.append(_Folder(self, folder, lease, Path(place)).compact())
+                    done.append(_Folder(self, folder, lease, place).compact())
         return [one for one in done if one.before]
 
     def finish_interrupted(self, folder: str, lease: Lease) -> None:
@@ -122,8 +122,8 @@ class Compactor:
         :raises LeaseLost: another has taken over.
         """
         if self._store.objects(self._bucket, folder + PLAN):
-            with tempfile.TemporaryDirectory(prefix="compact-") as place:
-                _Folder(self, folder, lease, Path(place)).finish_interrupted()
+            with scratch("compact") as place:
+                _Folder(self, folder, lease, place).finish_interrupted()
 
     def _lease_name(self, folder: str) -> str:
         return f"compact/{self._bucket}/{folder}"

@@ -21,6 +21,7 @@ from lakehouse.minio.partitions import Slice, current, desired, empty_name, made
 from lakehouse.minio.slicing import cut, write_empty
 from lakehouse.minio.unify import unified
 from lakehouse.ops.lease import Holder, Lease, LeaseHeld
+from lakehouse.ops.scratch import scratch
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +145,8 @@ class StreamPublisher:
         :raises StoreUnreachable: the object store does not answer.
         :raises LeaseLost: another try of the task has taken over.
         """
-        with self._lease(stream) as lease, tempfile.TemporaryDirectory(prefix="publish-") as folder:
-            return self._publish(stream, batch, lease, Path(folder))
+        with self._lease(stream) as lease, scratch("publish") as folder:
+            return self._publish(stream, batch, lease, folder)
 
     @contextmanager
     def _lease(self, stream: Stream) -> Iterator[Lease]:

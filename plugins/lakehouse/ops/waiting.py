@@ -138,7 +138,9 @@ class WaitingSensor(BaseSensorOperator):
             if self.silent_fail:
                 self.log.warning("No look was possible: %s", error)
                 return PokeReturnValue(False)
-            raise self._softened(error) from error
+            if self.never_fail:
+                raise self._softened(error) from error
+            raise
 
     def _late(self, seen: str) -> AirflowSensorTimeout:
         return AirflowSensorTimeout(f"Task {self.task_id}: not within {self.timeout:g} s; last seen: {seen}")

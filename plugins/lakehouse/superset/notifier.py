@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
+from lakehouse.ops.scratch import scratch
 from lakehouse.superset.exceptions import SupersetConfigError
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class SupersetChartNotifier(SmtpNotifier):
         :raises SupersetConfigError: the dashboard has no such chart, or what a browser asks for it is not known.
         :raises SupersetError: Superset does not answer, refuses the login, or the query.
         """
-        with tempfile.TemporaryDirectory(prefix="charts-") as folder:
-            self.files = self._fetch(Path(folder))
+        with scratch("charts") as folder:
+            self.files = self._fetch(folder)
             super().notify(context)
 
     async def async_notify(self, context: "Context") -> None:

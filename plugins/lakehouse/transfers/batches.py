@@ -10,12 +10,11 @@ before. Names that begin with `_` are no data to Dremio and Spark.
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakehouse.ops.scratch import scratch
 from lakehouse.transfers.exceptions import TransferError
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ def read_manifest(store: "ObjectStoreHook", bucket: str, batch_folder: str) -> M
     key = batch_folder + MANIFEST
     if not any(item.key == key for item in store.objects(bucket, key)):
         return None
-    with tempfile.TemporaryDirectory(prefix="manifest-") as place:
-        path = Path(place) / MANIFEST
+    with scratch("manifest") as place:
+        path = place / MANIFEST
         store.fetch(bucket, key, path)
         try:
             return Manifest.parse(path.read_text(encoding="utf-8"))
@@ -112,8 +111,8 @@ def commit(store: "ObjectStoreHook", bucket: str, batch_folder: str, manifest: M
             "Look at the object store's disk and log, or for another copy of this task, then clear the group; "
             "the batch is as it was.",
         )
-    with tempfile.TemporaryDirectory(prefix="manifest-") as place:
-        path = Path(place) / MANIFEST
+    with scratch("manifest") as place:
+        path = place / MANIFEST
         path.write_text(manifest.dump(), encoding="utf-8")
         store.store(bucket, batch_folder + MANIFEST, path)
     kept = {batch_folder + MANIFEST, *(batch_folder + part.name for part in manifest.parts)}

@@ -1,17 +1,16 @@
 """The result of a query as objects: streamed, whole or not at all, one batch at a time."""
 
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 from lakehouse.dremio.jobs import task_tags, with_comment
 from lakehouse.ops.batch import batch_date
+from lakehouse.ops.scratch import scratch
 from lakehouse.transfers.batches import MANIFEST, Manifest, Part, commit, folder
 from lakehouse.transfers.exceptions import TransferError
 
@@ -184,11 +183,11 @@ class DremioToMinioOperator(BaseOperator):
                 with self._query_errors(place):
                     cursor.execute(with_comment(self.sql.strip().rstrip(";"), task_tags(context)))
                     reader = cursor.fetch_record_batch()
-                with tempfile.TemporaryDirectory(prefix="export-") as local:
+                with scratch("export") as local:
                     for path, rows in write_files(
                         self._batches(reader, place),
                         reader.schema,
-                        Path(local),
+                        local,
                         file_format=self.file_format,
                         compression=compression,
                         rows_per_file=self.rows_per_file,
