@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("status", status, "what runs, where, with how much memory")
     command = add("logs", logs, "the last lines of the logs")
     command.add_argument("service", nargs="?", help="one service (default: each of them)")
-    command.add_argument("--follow", "-f", action="store_true", help="go on showing new lines")
+    command.add_argument("--follow", "-f", action="store_true", help="go on showing new lines of the service")
     add("env", print_environment, 'export lines for a shell: eval "$(make -s env)"')
     command = add("run", run, "run a DAG and follow it")
     command.add_argument("dag", help="the DAG's id, for example daily_batch")
@@ -157,10 +157,12 @@ def logs(arguments: argparse.Namespace) -> int:
     known = sorted(path.stem for path in folder.glob("*.log"))
     if arguments.service and arguments.service not in known:
         raise StackError(f"there is no log of {arguments.service!r}. There are: {', '.join(known)}.")
+    if arguments.follow and not arguments.service:
+        raise StackError(f"--follow shows one log as it grows: name it. There are: {', '.join(known)}.")
     for name in [arguments.service] if arguments.service else known:
         console.rule(str(log_file(settings.home, name)), align="left")
         console.print(last_log_lines(settings.home, name, 200 if arguments.service else 10), markup=False)
-    if arguments.follow and arguments.service:
+    if arguments.follow:
         _follow_log(log_file(settings.home, arguments.service))
     return 0
 

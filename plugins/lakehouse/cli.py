@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return check()
     if not pipelines_dir().is_dir():
-        print(f"{pipelines_dir()}: no such folder (LAKEHOUSE_INCLUDE names the folder above it)", file=sys.stderr)
+        print(f"{pipelines_dir()}: no such folder (--include or {INCLUDE_VARIABLE} names the folder above it)", file=sys.stderr)
         return FAILED
     # as `airflow connections get` does, so that the metadata database is asked too
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")

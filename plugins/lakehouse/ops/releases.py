@@ -80,13 +80,6 @@ def claim_slot(conn_id: str, run_id: str, batch_date: date) -> str:
         return slot
 
 
-def live_slot(conn_id: str) -> str | None:
-    """Return the slot of the newest completed release, None before the first one."""
-    with _transaction(conn_id) as cursor:
-        found = _newest(cursor, "state = 'released'")
-        return found.slot if found else None
-
-
 def current(conn_id: str, run_id: str) -> Release | None:
     """Return the newest release that the run began, whatever its state; None if it claimed no slot.
 

@@ -65,6 +65,18 @@ class SupersetNotFound(SupersetHttpError):
     remedy = "Run the DAG platform_setup, which makes what is declared, then clear the group."
 
 
+class UnknownDashboard(SupersetError):
+    """No dashboard has that slug, or the user may not see it."""
+
+    remedy = "Correct the slug, or give the dashboard one in Superset (Edit properties, URL slug)."
+
+    def __init__(self, url: str, user: str, slug: str, known: Sequence[str]) -> None:
+        self.url, self.user, self.slug, self.known = url, user, slug, list(known)
+        there = ", ".join(self.known) or "none with a slug"
+        self.what = f"Superset at {url} shows user {user} no dashboard {slug!r}; there are: {there}"
+        super().__init__(f"{self.what}. {self.remedy}")
+
+
 class SupersetServerBusy(SupersetHttpError):
     """408, 429, 502, 503 or 504 that outlasted the hook's retries."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from lakehouse.superset.bundle import KINDS, TITLES, Bundle, Dumper, Item, canonical, read_folder
-from lakehouse.superset.exceptions import SupersetConfigError
+from lakehouse.superset.exceptions import SupersetConfigError, SupersetNotFound, UnknownDashboard
 from lakehouse.superset.hook import SupersetHook
 
 # Of databases: secrets that Superset gives out unmasked, and by which form a person has set it up.
@@ -35,11 +35,11 @@ def export(hook: SupersetHook, slugs: Sequence[str], folder: Path) -> Exported:
 
     :param slugs: of the dashboards.
     :param folder: is made if it is missing.
-    :raises SupersetNotFound: a dashboard does not exist.
+    :raises UnknownDashboard: a dashboard does not exist; names those that do.
     :raises SupersetConfigError: a dashboard has another slug, a file of the folder cannot be used, or (nothing is
         written then) the export does not hold all that the dashboards refer to.
     """
-    wanted = hook.export_dashboards([int(hook.get_dashboard(slug)["id"]) for slug in slugs]).needed_by(slugs)
+    wanted = hook.export_dashboards([_id(hook, slug) for slug in slugs]).needed_by(slugs)
     there = read_folder(folder) if folder.is_dir() else Bundle()
     result = Exported()
     for item in wanted.of("databases"):
@@ -59,6 +59,13 @@ def export(hook: SupersetHook, slugs: Sequence[str], folder: Path) -> Exported:
         _write(folder / METADATA, {"version": "1.0.0", "type": KINDS["dashboards"][1]})
     result.notes += _checked(wanted, read_folder(folder), slugs)
     return result
+
+
+def _id(hook: SupersetHook, slug: str) -> int:
+    try:
+        return int(hook.get_dashboard(slug)["id"])
+    except SupersetNotFound as error:
+        raise UnknownDashboard(hook.settings.url, hook.settings.user, slug, hook.dashboard_slugs()) from error
 
 
 def _portable(database: Item, known: Item | None) -> Item:

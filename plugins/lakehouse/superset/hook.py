@@ -65,6 +65,12 @@ class SupersetHook(BaseHook):
         found: dict[str, Any] = self.session.request("GET", f"/api/v1/dashboard/{slug}").json()["result"]
         return found
 
+    def dashboard_slugs(self) -> list[str]:
+        """Return the slugs of the dashboards that the user may see (the first hundred), sorted."""
+        query = "(columns:!(slug),page_size:100)"
+        found = self.session.request("GET", "/api/v1/dashboard/", params={"q": query}).json()["result"]
+        return sorted(str(one["slug"]) for one in found if one.get("slug"))
+
     def export_dashboards(self, ids: list[int]) -> Bundle:
         """Return dashboards with their charts, datasets and databases; no passwords.
 

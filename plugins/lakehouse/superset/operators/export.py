@@ -26,7 +26,7 @@ class SupersetExportOperator(BaseOperator):
     :param folder: of the bundle, on the worker. (templated)
     :param superset_conn_id: Airflow connection of type `superset`. (templated)
     :return: `{"written": [files below the folder], "notes": [what is to be known of the bundle]}`.
-    :raises SupersetNotFound: a dashboard does not exist.
+    :raises UnknownDashboard: a dashboard does not exist; names those that do.
     :raises SupersetConfigError: a dashboard has another slug, or the folder holds files that are no bundle.
 
     Example::

@@ -8,6 +8,7 @@ from lakehouse.dremio import release
 from lakehouse.dremio.exceptions import DremioError
 from lakehouse.dremio.operators.release import DremioClaimSlotOperator, DremioReleaseOperator, DremioRollbackOperator
 from lakehouse.ops import releases
+from tests.integration.lakehouse.ops.test_releases import live_slot
 
 MARTS = ["orders", "customers"]
 DB = "lakehouse_db"
@@ -47,7 +48,7 @@ def test_two_batches_and_back(hook, own_gold, context_of):
     back = DremioRollbackOperator(task_id="back").execute(context_of("r3", "back"))
     assert back["slot"] == "a" and back["batch_date"] == "2026-11-22"
     assert shown(hook, own_gold) == (1, 1)
-    assert releases.live_slot(DB) == "a"
+    assert live_slot() == "a"
     assert claim("r4") == "b"
 
 
@@ -69,7 +70,7 @@ def test_killed_between_two_views_and_run_again(hook, own_gold, context_of, monk
         claim("r2")
     monkeypatch.setattr(release, "switch", real)
     assert switch(context_of, "r1")["switched"] == ["orders"]
-    assert shown(hook, own_gold) == (1, 1) and releases.live_slot(DB) == "a"
+    assert shown(hook, own_gold) == (1, 1) and live_slot() == "a"
 
 
 def test_a_switch_that_dremio_refuses_is_taken_back_by_its_run(hook, own_gold, context_of, monkeypatch):

@@ -85,6 +85,9 @@ class FakeSuperset:
             return self.invalidate(json.loads(request.content)["datasource_uids"])
         if parts == ["database", "test_connection"]:
             return self.test_connection(json.loads(request.content)["sqlalchemy_uri"])
+        if parts == ["dashboard"]:
+            slugs = [content.get("slug") for file, content in self.objects.values() if file.startswith("dashboards/")]
+            return httpx.Response(200, json={"result": [{"slug": slug} for slug in [*slugs, None]]})
         if parts == ["dashboard", "export"]:
             return httpx.Response(200, content=self.export())
         if parts[-1] == "import":

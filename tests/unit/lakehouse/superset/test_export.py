@@ -5,7 +5,7 @@ import pytest
 
 from lakehouse.cli import main
 from lakehouse.superset.bundle import read_folder
-from lakehouse.superset.exceptions import SupersetConfigError, SupersetNotFound
+from lakehouse.superset.exceptions import SupersetConfigError, UnknownDashboard
 from lakehouse.superset.export import export
 from lakehouse.superset.operators import SupersetApplyOperator, SupersetExportOperator
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_warmed_and_what_is_in_no_dashboard_is_told(applied, hook
 
 def test_what_is_not_there_or_does_not_fit_is_refused(applied, hook, folder, monkeypatch):
     before = state(folder)
-    with pytest.raises(SupersetNotFound):
+    with pytest.raises(UnknownDashboard, match="no dashboard 'nothing'; there are: customer-analytics, sales-ov"):
         export(hook, ["nothing"], folder)
     uuid = content(applied, "Daily revenue")["uuid"]
     file, kept = applied.objects.pop(uuid)
