@@ -166,7 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return check()
     if not pipelines_dir().is_dir():
-        print(f"{pipelines_dir()}: no such folder (--include or {INCLUDE_VARIABLE} names the folder above it)", file=sys.stderr)
+        told = f"no such folder (--include or {INCLUDE_VARIABLE} names the folder above it)"
+        print(f"{pipelines_dir()}: {told}", file=sys.stderr)
         return FAILED
     # as `airflow connections get` does, so that the metadata database is asked too
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
