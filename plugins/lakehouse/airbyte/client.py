@@ -11,11 +11,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 import httpx
 
 from lakehouse.airbyte.exceptions import (
     AirbyteAuthError,
+    AirbyteError,
     AirbyteHttpError,
     AirbyteServerError,
     AirbyteUnreachable,
@@ -69,6 +71,8 @@ class AirbyteSettings:
 
         host: base URL of the public API. login, password: client id and secret. schema: token URL, if it is
         not `<host>/applications/token`. extra: timeout (s), config_api_url, ui_url.
+
+        :raises AirbyteError: a URL carries a login.
         """
         extra = conn.extra_dejson
         url = (conn.host or "").rstrip("/")
@@ -76,6 +80,15 @@ class AirbyteSettings:
         if not token.startswith("http"):
             token = f"{url}/{token.removeprefix('v1/').lstrip('/')}"
         config = extra.get("config_api_url")
+        for name, value in {
+            "host": url,
+            "schema": token,
+            "config_api_url": config,
+            "ui_url": extra.get("ui_url"),
+        }.items():
+            if "@" in urlsplit(str(value)).netloc:  # every error and link names the URL
+                problem = f"{name} carries a login; write it into login and password instead"
+                raise AirbyteError(f"Airflow connection '{conn.conn_id}': {problem}")
         return cls(
             url,
             token,

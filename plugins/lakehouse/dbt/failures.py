@@ -5,6 +5,7 @@ Rows and SQL are no part of either: they hold any text at all and stay in the er
 
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
@@ -85,7 +86,8 @@ def _address(conn_id: str) -> str:
         conn = BaseHook.get_connection(conn_id)
     except Exception:  # whatever it is, it is not what failed
         return f"of connection {conn_id}"
-    return f"at {(conn.host or '').split('://')[-1]}:{conn.port or ''} (user {conn.login or '-'})"
+    host = urlsplit(f"//{(conn.host or '').split('://')[-1]}")  # without a login, if somebody wrote one into it
+    return f"at {host.hostname or ''}:{conn.port or host.port or ''} (user {conn.login or '-'})"
 
 
 def _line(text: str) -> str:

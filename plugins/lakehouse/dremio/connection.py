@@ -70,6 +70,8 @@ class DremioSettings:
         flight_tls = _flag(conn, extra, "flight_use_ssl", scheme == "https")
         flight_host = extra.get("flight_host") or host
         flight_port = _number(conn, extra, "flight_port", DEFAULT_FLIGHT_PORT)
+        if "@" in urlsplit(str(extra.get("ui_url") or "")).netloc:
+            raise _wrong(conn, "ui_url", "carries a login, which every link would show; leave it out")
         rest_url = f"{scheme}://{host}:{port}"
         return cls(
             rest_url=rest_url,

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-from lakehouse.minio.exceptions import StoreUnreachable, UnsafeKey
+from lakehouse.minio.exceptions import ObjectStoreError, StoreUnreachable, UnsafeKey
 from lakehouse.ops.lake import bucket_of
 
 # What every S3 server takes: rclone answers a range with status 200, on which boto3's own checksums stumble.
@@ -69,9 +70,18 @@ class ObjectStoreHook(S3Hook):
         return bucket_of(self.get_connection(str(self.aws_conn_id)))
 
     def get_conn(self) -> Any:
-        """Return the boto3 client; the connection's `config_kwargs` win over the defaults of this hook."""
+        """Return the boto3 client; the connection's `config_kwargs` win over the defaults of this hook.
+
+        :raises ObjectStoreError: `endpoint_url` carries a login.
+        """
         if self._config is None:
-            named = dict(self.get_connection(str(self.aws_conn_id)).extra_dejson.get("config_kwargs") or {})
+            extra = self.get_connection(str(self.aws_conn_id)).extra_dejson
+            if "@" in urlsplit(str(extra.get("endpoint_url") or "")).netloc:  # every error names it
+                raise ObjectStoreError(
+                    f"Airflow connection '{self.aws_conn_id}': endpoint_url carries a login; write it into login "
+                    "(access key) and password (secret key) instead"
+                )
+            named = dict(extra.get("config_kwargs") or {})
             self._config = Config(**(_DEFAULTS | named))
         return super().get_conn()
 

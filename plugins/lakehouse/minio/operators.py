@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
@@ -125,6 +125,7 @@ class PublishOperator(BaseOperator):
         "published_prefix",
         "aws_conn_id",
     )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"streams": "json", "columns": "json"}
     ui_color = "#f3e1e4"
 
     def __init__(
@@ -332,6 +333,7 @@ class CompactLandingOperator(BaseOperator):
         "published_prefix",
         "aws_conn_id",
     )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"streams": "json"}
     ui_color = "#f3e1e4"
 
     def __init__(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -27,17 +27,18 @@ class ContinuousSyncOperator(BaseOperator):
 
     Returns (XCom) `{"rounds": int, "rows": int, "longest": seconds of the longest round}`.
 
-    :param connection: name of the Airbyte connection, whose source lands in `<landing_prefix>/source=<connection>`.
-    :param streams: names of its streams.
+    :param connection: name of the Airbyte connection, whose source lands in `<landing_prefix>/source=<connection>`
+        (templated).
+    :param streams: names of its streams (templated).
     :param duration: how long a run goes on, counted from its start, so that all its tasks end together.
-    :param bucket: bucket of the lake; None: the one that the Airflow connection names in its extra as
+    :param bucket: bucket of the lake (templated); None: the one that the Airflow connection names in its extra as
         `service_config: {s3: {bucket_name: ...}}`, else `datalake`.
-    :param source: name of the Dremio source that shows the bucket.
-    :param landing_prefix: where sources land.
-    :param live_prefix: where the live copies stand.
-    :param airbyte_conn_id: Airflow connection of type `airbyte`.
-    :param aws_conn_id: Airflow connection of type `aws`.
-    :param dremio_conn_id: Airflow connection of type `dremio`.
+    :param source: name of the Dremio source that shows the bucket (templated).
+    :param landing_prefix: where sources land (templated).
+    :param live_prefix: where the live copies stand (templated).
+    :param airbyte_conn_id: Airflow connection of type `airbyte` (templated).
+    :param aws_conn_id: Airflow connection of type `aws` (templated).
+    :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     :raises StreamingStopped: no round succeeded for a minute; with the reason of the last.
     :raises StreamingGaveUp: the same when the run's time is over; not retried.
 
@@ -46,6 +47,18 @@ class ContinuousSyncOperator(BaseOperator):
         ContinuousSyncOperator(task_id="shop", connection="shop", streams=["orders"], duration=timedelta(hours=1))
     """
 
+    template_fields: Sequence[str] = (
+        "connection",
+        "streams",
+        "bucket",
+        "source",
+        "landing_prefix",
+        "live_prefix",
+        "airbyte_conn_id",
+        "aws_conn_id",
+        "dremio_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"streams": "json"}
     ui_color = "#e4e2ff"
 
     def __init__(

@@ -51,6 +51,10 @@ class SupersetSettings:
             raise SupersetConfigError(f"Connection {conn.conn_id!r}: login and password are both needed.")
         extra = conn.extra_dejson
         parts = urlsplit(conn.host if "://" in conn.host else f"http://{conn.host}")
+        if "@" in parts.netloc:  # every error and link names the URL
+            raise SupersetConfigError(
+                f"Connection {conn.conn_id!r}: host carries a login; write it into login and password instead."
+            )
         if not parts.hostname:
             raise SupersetConfigError(f"Connection {conn.conn_id!r}: host {conn.host!r} is no URL.")
         port = f":{conn.port}" if conn.port and parts.port is None else ""

@@ -53,6 +53,8 @@ def _s3(source: Source, conn: AirflowConnection) -> dict[str, Any]:
     }
     if endpoint:
         parts = urlsplit(endpoint)
+        if "@" in parts.netloc:
+            raise DremioConfigError(f"Airflow connection '{conn.conn_id}': endpoint_url carries a login; leave it out")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise DremioConfigError(
                 f"Airflow connection '{conn.conn_id}': endpoint_url {endpoint!r} is no http(s) address"

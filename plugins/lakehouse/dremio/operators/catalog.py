@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseHook, BaseOperator
 
@@ -99,6 +99,7 @@ class DremioPromoteOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("tables", "dremio_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"tables": "json"}
     ui_color = "#d8f3f0"
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -144,6 +144,7 @@ class DremioReleaseOperator(_SwitchOperator):
     """
 
     template_fields: Sequence[str] = ("marts", "dremio_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"marts": "json"}
 
     def __init__(self, *, marts: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)

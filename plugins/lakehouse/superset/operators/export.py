@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -35,6 +35,7 @@ class SupersetExportOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("dashboards", "folder", "superset_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"dashboards": "json"}
     ui_color = "#d6f1f7"
 
     def __init__(

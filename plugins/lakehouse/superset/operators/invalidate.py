@@ -1,7 +1,7 @@
 """Makes Superset forget the cached results of datasets whose data has changed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -35,6 +35,7 @@ class SupersetInvalidateOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("datasets", "schema", "superset_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"datasets": "json"}
     ui_color = "#d6f1f7"
 
     def __init__(
