@@ -44,11 +44,15 @@ class Space(Declared):
 
 
 class View(Declared):
-    """A view; `sql` is its whole definition, in Dremio's dialect."""
+    """A view; `sql` is its whole definition, in Dremio's dialect.
+
+    :ivar tags: all its tags. Left out, they are left as they are.
+    """
 
     path: DatasetPath
     sql: str
     description: str | None = None
+    tags: list[Annotated[str, StringConstraints(min_length=1, max_length=128)]] | None = None
 
 
 class Catalog(Declared):

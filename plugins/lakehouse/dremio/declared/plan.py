@@ -88,6 +88,8 @@ def apply(hook: DremioHook, change: Change | UserChange | RoleChange, connection
         hook.run_job(f"CREATE OR REPLACE VIEW {path} AS {declared.sql.strip()}", idempotent=True)
     if declared.description is not None:
         _describe(hook, change.path.split("."), declared.description)
+    if isinstance(declared, View) and declared.tags is not None:
+        _tag(hook, declared.path.split("."), declared.tags)
 
 
 def _plan_source(hook: DremioHook, source: Source, connections: Connections) -> Change | None:
@@ -148,6 +150,10 @@ def _plan_view(hook: DremioHook, view: View) -> Change | None:
     else:
         differences += _stale_columns(hook, view, entity)
     differences += _wiki_difference(hook, entity, view.description)
+    if view.tags is not None:
+        there = hook.get_tags(str(entity["id"])).get("tags") or []
+        if sorted(there) != sorted(view.tags):
+            differences.append(f"tags: {sorted(there)} -> {sorted(view.tags)}")
     return Change("update", view, tuple(differences), entity) if differences else None
 
 
@@ -196,6 +202,15 @@ def _describe(hook: DremioHook, path: list[str], description: str) -> None:
     wiki = hook.get_wiki(str(entity["id"]))
     if wiki.get("text", "") != description:
         hook.set_wiki(str(entity["id"]), description, wiki.get("version"))
+
+
+def _tag(hook: DremioHook, path: list[str], tags: list[str]) -> None:
+    entity = hook.find_entity(path)
+    if entity is None:
+        raise DremioError(f"{'.'.join(path)} was applied and is not in Dremio's catalog")
+    there = hook.get_tags(str(entity["id"]))
+    if sorted(there.get("tags") or []) != sorted(tags):
+        hook.set_tags(str(entity["id"]), tags, there.get("version"))
 
 
 def _normal(sql: str) -> str:

@@ -9,7 +9,8 @@ def declared(lake, tmp_path):
     def write(sql):
         path = tmp_path / "dremio.yaml"
         path.write_text(
-            f"views:\n  - path: {lake}_space.orders\n    description: Orders of the test.\n    sql: {sql}\n"
+            f"views:\n  - path: {lake}_space.orders\n    description: Orders of the test.\n"
+            f"    tags: [orders]\n    sql: {sql}\n"
         )
         return str(path)
 
@@ -68,3 +69,4 @@ def test_a_changed_view_is_replaced_and_its_description_kept(hook, lake, declare
     assert hook.query(f"SELECT a FROM {lake}_space.orders") == [{"a": 2}]
     entity = hook.find_entity([f"{lake}_space", "orders"])
     assert hook.get_wiki(entity["id"])["text"] == "Orders of the test."
+    assert hook.get_tags(entity["id"])["tags"] == ["orders"]

@@ -176,6 +176,22 @@ def test_a_description_is_written_once(hook, dremio):
     assert plan(hook, catalog, connections) == []
 
 
+def test_tags_are_written_once_and_left_alone_where_none_are_declared(hook, dremio):
+    view, place = {"id": "v", "type": "VIRTUAL_DATASET", "sql": VIEW["sql"]}, "/api/v3/catalog/v/collaboration/tag"
+    dremio.on("GET", by_path("bronze", "raw_orders"), view)
+    dremio.on("GET", place, {"tags": ["old"], "version": "4"})
+    dremio.on("POST", place, {})
+    dremio.on_sql(lambda sql: {})
+    assert plan(hook, Catalog(views=[VIEW]), connections) == []
+    catalog = Catalog(views=[{**VIEW, "tags": ["raw", "orders"]}])
+    (change,) = plan(hook, catalog, connections)
+    assert str(change).endswith("tags: ['old'] -> ['orders', 'raw']")
+    apply(hook, change, connections)
+    assert dremio.sent("POST", place) == [{"tags": ["raw", "orders"], "version": "4"}]
+    dremio.on("GET", place, {"tags": ["orders", "raw"], "version": "5"})
+    assert plan(hook, catalog, connections) == []
+
+
 @pytest.mark.parametrize(
     ("declared", "text"),
     [

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from lakehouse.dremio import rest
@@ -254,3 +255,12 @@ def test_an_empty_text_is_refused(make, task_context):
 )
 def test_statements_are_split(text, statements):
     assert split_statements(text) == statements
+
+
+def test_files_are_templates_too(tmp_path):
+    (tmp_path / "build.sql").write_text("SELECT {{ params.day }}")
+    with DAG("d", schedule=None, template_searchpath=str(tmp_path)):
+        operator = DremioSqlOperator(task_id="x", sql=["build.sql", "SELECT '{{ params.day }}'"])
+    operator.resolve_template_files()
+    operator.render_template_fields({"params": {"day": 7}})
+    assert operator.sql == ["SELECT 7", "SELECT '7'"]
