@@ -62,10 +62,10 @@ def test_the_connection_alone_says_which_bucket(name: str, tmp_path: Path) -> No
     assert joined == {"before": 40, "after": 1, "rows": 40}
     streams = [{"name": "orders", "batch_date": "updated_at"}]
     assert PublishOperator(task_id="p", source="shop", streams=streams).execute(context)["rows"] == {"orders": 40}
+    # in the report it stands under the name that the source has in dremio.yaml, whatever the bucket is called
+    bronze = [row["dataset"] for row in records.collect("d", name)["rows"] if row["stage"] == "bronze"]
+    assert bronze == ["datalake.bronze.shop.orders"]
     DremioApplyOperator(task_id="a", path=str(tmp_path / "dremio.yaml"), parts=["sources"]).execute(context)
     DremioPromoteOperator(task_id="d", tables=[f"{name}.bronze.shop.orders"]).execute(context)
     (found,) = DremioHook().query(f'SELECT COUNT(DISTINCT id) AS n, MIN("date") AS d FROM "{name}".bronze.shop.orders')
     assert (int(found["n"]), str(found["d"])[:10]) == (40, "2026-11-22")
-    # in the report it stands under the name that the source has in dremio.yaml, whatever the bucket is called
-    bronze = [row["dataset"] for row in records.collect("d", name)["rows"] if row["stage"] == "bronze"]
-    assert "datalake.bronze.shop.orders" in bronze
