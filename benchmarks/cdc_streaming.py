@@ -124,9 +124,9 @@ def follow() -> None:
     from lakehouse.streaming.trigger import ContinuousSyncTrigger
 
     settings = {
-        "connection": NAME, "streams": [NAME], "bucket": "datalake", "landing_prefix": "bronze/landing",
-        "live_prefix": "bronze/live", "airbyte_conn_id": "airbyte_default", "aws_conn_id": "minio_default",
-        "dremio_conn_id": "dremio_default",
+        "connection": NAME, "streams": [NAME], "bucket": "datalake", "source": "datalake",
+        "landing_prefix": "bronze/landing", "live_prefix": "bronze/live", "airbyte_conn_id": "airbyte_default",
+        "aws_conn_id": "minio_default", "dremio_conn_id": "dremio_default",
     }  # fmt: skip
 
     async def go_round() -> None:

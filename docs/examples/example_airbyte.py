@@ -50,6 +50,7 @@ with DAG(
         task_id="publish",
         source="example_prices",
         streams=[{"name": "prices", "batch_date": "file_name"}],
+        bucket="datalake",  # as in the files beside this one; without it, the bucket that the connection names
         landing_prefix="examples/landing",
         published_prefix="examples",
     )

@@ -104,9 +104,9 @@ def include(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(name: str) -> dict[str, object]:
     return {
-        "connection": name, "streams": [name], "bucket": BUCKET, "landing_prefix": "bronze/landing",
-        "live_prefix": "bronze/live", "airbyte_conn_id": "airbyte_default", "aws_conn_id": "minio_default",
-        "dremio_conn_id": "dremio_default",
+        "connection": name, "streams": [name], "bucket": BUCKET, "source": "datalake",
+        "landing_prefix": "bronze/landing", "live_prefix": "bronze/live", "airbyte_conn_id": "airbyte_default",
+        "aws_conn_id": "minio_default", "dremio_conn_id": "dremio_default",
     }  # fmt: skip
 
 
