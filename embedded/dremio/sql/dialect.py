@@ -112,7 +112,7 @@ def tokenize(sql: str, dialect: type[DremioDialect] = DremioDialect) -> list[Tok
         raise ParseError(f"Failure parsing the query: {error}", sql=sql) from error
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
-    for token in tokens:
+    for token in tokens if dialect is DremioDialect else []:  # among words `!=` is two of them
         if sql[token.start : token.end + 1] in ("==", "!") or sql[token.start : token.start + 2].lower() == "0x":
             raise ParseError(
                 f"Failure parsing the query: encountered '{sql[token.start : token.end + 1]}'.",
