@@ -10,7 +10,7 @@ INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is instal
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
 .PHONY: help install install-dev up down status logs env run check new-connection load-files \
-        export-dashboards test test-unit test-integration test-dbt-adapter test-e2e test-chaos test-minio bench lint \
+        export-dashboards sync-datasets test test-unit test-integration test-dbt-adapter test-e2e test-chaos test-minio bench lint \
         lock clean
 
 help: ## list the targets
@@ -49,6 +49,9 @@ new-connection: ## ask for a source, discover its streams, declare it: [ARGS="--
 
 export-dashboards: ## what was edited in Superset into the bundle's files: [ARGS="--dashboards sales-overview"]
 	@$(INSTALLED); $(STACK) export-dashboards -- $(ARGS)
+
+sync-datasets: ## what dbt says of the marts into the dashboards' datasets
+	@$(INSTALLED); .venv/bin/python -m lakehouse.dbt.manifest && .venv/bin/lakehouse sync-datasets
 
 load-files: ## invoice CSVs into the inbox in place of the generated ones: DIR=folder
 	@$(INSTALLED); $(STACK) load-files $(or $(DIR),$(error say which folder: make load-files DIR=path/to/csvs))

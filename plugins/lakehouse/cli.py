@@ -6,12 +6,14 @@
     lakehouse plan --only dremio        one part, or several: --only dremio,airbyte
     lakehouse new-connection            ask for a source of Airbyte's, discover its streams, write their declaration
     lakehouse export-dashboards         write what was edited in Superset to the files of the dashboards' bundle
+    lakehouse sync-datasets             write what dbt says of the marts to the datasets of the dashboards' bundle
 
 It runs the code of the operators. Connections come from where Airflow's own commands take them: `AIRFLOW_CONN_...`, the
 secrets backend, the metadata database.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -143,6 +145,26 @@ def _export_dashboards(options: argparse.Namespace) -> int:
     return AS_DECLARED
 
 
+def _sync_datasets(options: argparse.Namespace) -> int:
+    """Bring the datasets of the bundle that dashboards.yaml names to what dbt's manifest says of their models."""
+    from lakehouse.dbt.manifest import ManifestMissing, manifest_path
+    from lakehouse.superset.declared import FILE, Dashboards
+    from lakehouse.superset.documented import sync
+    from lakehouse.superset.exceptions import SupersetError
+
+    try:
+        folder = load(FILE, Dashboards).folder()
+        manifest = json.loads(Path(options.manifest or manifest_path(SLOTS[0])).read_text(encoding="utf-8"))
+        written = sync(folder, manifest)
+    except (DeclarationError, ManifestMissing, SupersetError, OSError, ValueError) as error:
+        print(f"  ! {error}", file=sys.stderr)
+        return FAILED
+    print(f"{folder}: {len(written)} datasets written" + (", now apply them" if written else ": all are as in dbt"))
+    for file in written:
+        print(f"  * {file}")
+    return AS_DECLARED
+
+
 # in the order in which they are applied: each may need those before it
 PARTS = {
     "buckets": Part("storage.yaml", "minio_default", _buckets),
@@ -175,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return new_connection.main(options)
     if options.command == "export-dashboards":
         return _export_dashboards(options)
+    if options.command == "sync-datasets":
+        return _sync_datasets(options)
     outcomes = [_show(name, _run(name, options), options) for name in options.only]
     if any(outcome.errors for outcome in outcomes):
         return FAILED
@@ -225,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         "apply": "make it equal; removes nothing unless a role is `exclusive`",
         "new-connection": "ask for a source, discover its streams, write connections/<name>.yaml",
         "export-dashboards": "write what was edited in Superset to the files of the dashboards' bundle",
+        "sync-datasets": "write what dbt says of the marts to the datasets of the dashboards' bundle",
     }
     for command, text in helps.items():
         sub = commands.add_parser(command, help=text)
@@ -234,7 +259,9 @@ def _parser() -> argparse.ArgumentParser:
         if command == "export-dashboards":
             sub.add_argument("--dashboards", type=_slugs, metavar="SLUGS", help="default: those of dashboards.yaml")
             sub.add_argument("--superset-conn-id", default="superset_default", metavar="ID", help="Airflow connection")
-        if command in ("check", "new-connection", "export-dashboards"):
+        if command == "sync-datasets":
+            sub.add_argument("--manifest", metavar="FILE", help="dbt's manifest.json (default: that of include/dbt)")
+        if command in ("check", "new-connection", "export-dashboards", "sync-datasets"):
             continue
         sub.add_argument("--only", type=_names, default=list(PARTS), metavar="PARTS", help=", ".join(PARTS))
         for conn_id in dict.fromkeys(part.conn_id for part in PARTS.values()):

@@ -152,7 +152,10 @@ def _leave_out_code(file: Path) -> None:
     content["macros"] = content["docs"] = {}
     for node in content["nodes"].values():
         node["raw_code"] = ""
-        node["columns"] = {}
+        node["columns"] = {
+            name: {key: column[key] for key in ("name", "description", "data_type")}
+            for name, column in node["columns"].items()
+        }
     file.write_text(json.dumps(content, separators=(",", ":")))
 
 

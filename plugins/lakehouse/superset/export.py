@@ -49,14 +49,14 @@ def export(hook: SupersetHook, slugs: Sequence[str], folder: Path) -> Exported:
     for item in wanted.items.values():
         known = there.items.get(item.uuid)
         file = known.file if known else _new_file(item, there)
-        if known is None or _meaning(item) != _meaning(known):
-            _write(folder / file, item.content)
+        if known is None or meaning(item) != meaning(known):
+            write(folder / file, item.content)
             result.written.append(file)
         there = there.replaced(Item(item.kind, file, item.content))
         if item.kind == "charts" and not item.content.get("query_context"):
             result.notes.append(f"{item.title} has no query context and cannot be warmed: open it in Superset, save it")
     if not (folder / METADATA).exists():
-        _write(folder / METADATA, {"version": "1.0.0", "type": KINDS["dashboards"][1]})
+        write(folder / METADATA, {"version": "1.0.0", "type": KINDS["dashboards"][1]})
     result.notes += _checked(wanted, read_folder(folder), slugs)
     return result
 
@@ -76,8 +76,8 @@ def _portable(database: Item, known: Item | None) -> Item:
     return Item(database.kind, database.file, content)
 
 
-def _meaning(item: Item) -> dict[str, Any]:
-    """The content by which two versions are the same; an empty value is as good as none."""
+def meaning(item: Item) -> dict[str, Any]:
+    """Return the content by which two versions are the same; an empty value is as good as none."""
     return {key: value for key, value in canonical(item).items() if value}
 
 
@@ -90,8 +90,8 @@ def _new_file(item: Item, there: Bundle) -> str:
     return f"{place}/{name}_{item.uuid[:8]}.yaml" if file in taken else file
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """In one step: a file is the old one or the new one whenever the export is interrupted."""
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of a bundle in one step: it is the old one or the new one whenever the export is interrupted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     text = yaml.dump(content, Dumper=Dumper, sort_keys=False, width=120, allow_unicode=True)
@@ -108,7 +108,7 @@ def _checked(wanted: Bundle, written: Bundle, slugs: Sequence[str]) -> list[str]
     lost = [
         item.title
         for item in wanted.items.values()
-        if item.uuid not in given_back or _meaning(item) != _meaning(given_back[item.uuid])
+        if item.uuid not in given_back or meaning(item) != meaning(given_back[item.uuid])
     ]
     if lost:
         raise SupersetConfigError(f"The files do not give back what was exported: {', '.join(lost)}.")

@@ -1,6 +1,8 @@
 """Promises of the dbt project that can be read from its parsed form: documented, keyed, contracted, Dremio's SQL."""
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 import yaml
 
 from lakehouse.dbt import manifest
+from lakehouse.superset.bundle import read_folder
+from lakehouse.superset.documented import sync
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -78,6 +82,13 @@ def test_every_name_of_the_document_is_a_mart(nodes: dict[str, Any]) -> None:
     asked_for = {"customers", "orders", "fct_orders", "fct_daily_revenue", "fct_customer_lifetime_value"}
     asked_for |= {"daily_revenue", "customer_metrics", "dim_customers"}
     assert asked_for <= {node.name for node in models(nodes, "marts/")}
+
+
+def test_the_dashboards_datasets_are_as_dbt_documents_them(nodes: dict[str, Any], tmp_path: Path) -> None:
+    """If not: `make sync-datasets`."""
+    bundle = shutil.copytree(REPOSITORY / "include/superset", tmp_path / "superset")
+    assert sync(bundle, json.loads(manifest.manifest_path("a").read_text())) == []
+    assert all(item.content["extra"]["certification"] for item in read_folder(bundle).of("datasets"))
 
 
 def test_dashboards_of_the_exposures_are_the_declared_ones() -> None:

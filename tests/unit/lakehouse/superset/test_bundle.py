@@ -3,7 +3,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from lakehouse.superset.bundle import (
     KINDS,
@@ -150,20 +149,3 @@ def test_a_broken_file_is_named(tmp_path, files, message):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(SupersetConfigError, match="absent: no such folder"):
         read_folder(tmp_path / "absent")
-
-
-def test_the_datasets_are_the_marts_that_dbt_promises(bundle):
-    models = yaml.safe_load((FOLDER.parent / "dbt" / "models" / "marts" / "_marts.yml").read_text())["models"]
-    # columns that begin with an underscore are technical and not part of the released views
-    promised = {
-        model["name"]: {
-            column["name"]: (column["data_type"].split("(")[0].upper(), column.get("description"))
-            for column in model["columns"]
-            if not column["name"].startswith("_")
-        }
-        for model in models
-    }
-    for item in bundle.of("datasets"):
-        assert item.content["schema"] == "gold"
-        columns = {column["column_name"]: (column["type"], column["description"]) for column in item.content["columns"]}
-        assert columns == promised[item.content["table_name"]], item.file

@@ -113,7 +113,7 @@ def test_what_is_not_there_or_does_not_fit_is_refused(applied, hook, folder, mon
     assert state(folder) == before
     applied.objects[uuid] = (file, kept)
     kept["params"]["row_limit"] = 7
-    monkeypatch.setattr("lakehouse.superset.export._write", lambda path, content: None)
+    monkeypatch.setattr("lakehouse.superset.export.write", lambda path, content: None)
     with pytest.raises(SupersetConfigError, match="do not give back what was exported: chart 'Daily revenue'"):
         export(hook, SLUGS, folder)
 
