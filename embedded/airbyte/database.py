@@ -75,10 +75,26 @@ CREATE TABLE IF NOT EXISTS attempt (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
-    stream_stats jsonb NOT NULL DEFAULT '{}',
     failures jsonb NOT NULL DEFAULT '[]',
     PRIMARY KEY (job_id, number)
 );
+-- apart from the attempt, so that what a checkpoint writes does not grow with the number of streams
+CREATE TABLE IF NOT EXISTS stream_stats (
+    job_id bigint NOT NULL,
+    attempt integer NOT NULL,
+    stream text NOT NULL,
+    counters jsonb NOT NULL,
+    PRIMARY KEY (job_id, attempt, stream),
+    FOREIGN KEY (job_id, attempt) REFERENCES attempt
+);
+-- where they were once
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = 'attempt'::regclass AND attname = 'stream_stats' AND NOT attisdropped) THEN
+        INSERT INTO stream_stats SELECT job_id, number, key, value FROM attempt, jsonb_each(stream_stats);
+        ALTER TABLE attempt DROP COLUMN stream_stats;
+    END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS log_line (
     line_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id bigint NOT NULL,

@@ -22,6 +22,7 @@ _FORGET = """
             SELECT job_id FROM job WHERE connection_id = %(connection)s ORDER BY job_id DESC OFFSET %(kept)s LIMIT 1
         )
     ), lines AS (DELETE FROM log_line USING old WHERE log_line.job_id = old.job_id),
+    stats AS (DELETE FROM stream_stats USING old WHERE stream_stats.job_id = old.job_id),
     attempts AS (DELETE FROM attempt USING old WHERE attempt.job_id = old.job_id)
     DELETE FROM job USING old WHERE job.job_id = old.job_id
 """
@@ -121,9 +122,14 @@ class Jobs:
         return page, int(total["n"]) if total else 0
 
     def attempts(self, job_id: int) -> list[Row]:
-        """The attempts of a job, first to last."""
+        """The attempts of a job, first to last, each with `stream_stats`: stream -> counters."""
         with self._pool.connection() as db:
-            return db.execute("SELECT * FROM attempt WHERE job_id = %s ORDER BY number", (job_id,)).fetchall()
+            return db.execute(
+                """SELECT a.*, (SELECT coalesce(jsonb_object_agg(stream, counters), '{}') FROM stream_stats s
+                                WHERE (s.job_id, s.attempt) = (a.job_id, a.number)) AS stream_stats
+                   FROM attempt a WHERE job_id = %s ORDER BY number""",
+                (job_id,),
+            ).fetchall()
 
     def log_lines(self, job_id: int, attempt: int) -> list[str]:
         """The attempt's log as text lines."""

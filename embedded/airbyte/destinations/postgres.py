@@ -7,7 +7,6 @@ place of the old table (overwrite), or is added to it (append), so that readers 
 """
 
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +34,6 @@ from embedded.airbyte.failures import Kind, SyncFailure
 from embedded.airbyte.worker.ledger import AttemptOver, Ledger
 
 COPY_ROWS = 50_000
-REPORT_SECONDS = 5
 PASSING = ("08", "40", "53", "57")  # classes of errors that may be gone the next time: connection, conflict, resources
 STATES, ORDER, DELETED_AT = "embedded_airbyte_state", "_airbyte_staged", "_ab_cdc_deleted_at"
 TYPES_QUERY = """
@@ -87,7 +85,6 @@ class PostgresDestination:
         self._hard_delete = configuration.get("cdc_deletion_mode", "Hard delete") == "Hard delete"
         self._tables: dict[str, _Table] = {}
         self._schemas: set[str] = set()
-        self._reported = time.monotonic()
         host, port = configuration["host"], int(configuration.get("port") or 5432)
         self._where = (
             f"PostgreSQL {host}:{port}, database {configuration['database']}, user {configuration['username']}"
@@ -161,9 +158,7 @@ class PostgresDestination:
                     with self._db.cursor() as cursor, cursor.copy(copy) as stdin:
                         stdin.write(copy_text(part))
         table.rows += rows.num_rows
-        if time.monotonic() - self._reported > REPORT_SECONDS:
-            self._ledger.report()
-            self._reported = time.monotonic()
+        self._ledger.report()
 
     def commit(self, streams: list[str], key: str, before: Any, state: Any) -> None:
         """Take the staged rows of incremental streams to their tables, with the state, in one transaction."""

@@ -65,15 +65,16 @@ class Delivery:
             else:
                 self.ledger.commit_global(self._connection_id, state, [])
             self.ledger.log("INFO", f"{key or 'All streams'}: the destination has rows of a state that was not stored.")
-        return self.ledger.states(self._connection_id)
+        states = self.ledger.states(self._connection_id)
+        self._states = dict(states)
+        return states
 
     def begin(self, stream: ConfiguredStream) -> None:
         """Declare a stream before its first rows."""
         self._streams[stream.name] = stream
         self._columns[stream.name] = {}
-        self._states[stream.name] = self.ledger.states(self._connection_id).get(stream.name)
-        self._generations[stream.name] = self.ledger.generation(self._connection_id, stream)
-        self._destination.begin(self._target(stream))
+        self._generations[stream.name], commits = self.ledger.begin(self._connection_id, stream)
+        self._destination.begin(self._target(stream, commits))
 
     def write(self, stream: str, data: pa.Table, changes: pa.Array | None = None) -> None:
         """Take rows; their columns may be others than those of the rows before.
@@ -142,7 +143,7 @@ class Delivery:
         :param beside: a stream that has no state of its own; the state covers its rows too.
         """
         covered = [stream] if beside is None else [stream, beside]
-        self._destination.commit(covered, stream, self._states[stream], state)
+        self._destination.commit(covered, stream, self._states.get(stream), state)
         if not self._columns[stream]:
             self.ledger.log("INFO", f"Stream {stream}: no new rows.")
         self._log_column_changes(stream)
@@ -173,15 +174,15 @@ class Delivery:
     def remove_all(self, stream: ConfiguredStream) -> None:
         """Remove all that was ever delivered of the stream (a clear)."""
         self._generations[stream.name] = 0
-        self._destination.clear(self._target(stream))
+        self._destination.clear(self._target(stream, self.ledger.commits(self._connection_id, stream.name)))
 
-    def _target(self, stream: ConfiguredStream) -> Target:
+    def _target(self, stream: ConfiguredStream, commits: int) -> Target:
         return Target(
             stream=stream,
             namespace=namespace(self._connection, stream),
             name=self._prefix + stream.name,
             generation=self._generations[stream.name],
-            commits=self.ledger.commits(self._connection_id, stream.name),
+            commits=commits,
         )
 
     def _log_column_changes(self, stream: str) -> None:

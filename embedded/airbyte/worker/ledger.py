@@ -5,6 +5,7 @@ Every write is fenced: it happens only while the attempt is still the running on
 back; what it uploaded meanwhile is at worst delivered twice.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from embedded.airbyte.catalog import ConfiguredStream
 from embedded.airbyte.database import Db
 from embedded.airbyte.failures import SyncFailure
 
+REPORT_SECONDS = 1.0  # between two writes of the counters that nothing but a look at the running job needs
 COUNTERS = ("recordsEmitted", "bytesEmitted", "recordsCommitted", "bytesCommitted", "stateMessagesEmitted")
 
 
@@ -30,9 +32,15 @@ class Ledger:
         self.job_id = job_id
         self.attempt = attempt
         self._db: Db = psycopg.connect(
-            url, autocommit=True, row_factory=dict_row, application_name=f"embedded-airbyte-job-{job_id}"
+            url,
+            autocommit=True,
+            row_factory=dict_row,
+            application_name=f"embedded-airbyte-job-{job_id}",
+            options="-c synchronous_commit=off",  # of log lines: a fenced write waits for the disk
         )
         self._stats: dict[str, dict[str, int]] = {}
+        self._unsaved: set[str] = set()  # streams whose counters have grown since they were written
+        self._reported = time.monotonic()
 
     def close(self) -> None:
         self._db.close()
@@ -75,10 +83,10 @@ class Ledger:
         row = self._db.execute("SELECT state FROM airbyte_state WHERE connection_id = %s", (connection_id,)).fetchone()
         return row["state"].get("globalState") if row else None
 
-    def generation(self, connection_id: Any, stream: ConfiguredStream) -> int:
-        """The generation that this job's records of a stream belong to.
+    def begin(self, connection_id: Any, stream: ConfiguredStream) -> tuple[int, int]:
+        """The generation that this job's records of a stream belong to, and its `commits`.
 
-        A full refresh begins a new one, once per job however many attempts it takes.
+        A full refresh begins a new generation, once per job however many attempts it takes.
         """
         with self._running():
             row = self._db.execute(
@@ -89,7 +97,7 @@ class Ledger:
                     generation = CASE WHEN %(bump)s AND r.generation_job IS DISTINCT FROM %(job)s
                                       THEN r.generation + 1 ELSE r.generation END,
                     generation_job = CASE WHEN %(bump)s THEN %(job)s ELSE r.generation_job END
-                RETURNING generation
+                RETURNING generation, commits
                 """,
                 {
                     "connection": connection_id,
@@ -100,7 +108,7 @@ class Ledger:
                 },
             ).fetchone()
         assert row is not None  # an upsert with RETURNING always gives its row
-        return int(row["generation"])
+        return int(row["generation"]), int(row["commits"])
 
     def commits(self, connection_id: Any, stream: str) -> int:
         """How many states that cover rows of the stream were stored, in all syncs."""
@@ -151,7 +159,9 @@ class Ledger:
         counters["bytesEmitted"] += size
 
     def report(self) -> None:
-        """Write the counters as they stand, so that a poll of the running job sees them grow."""
+        """Write the counters now and then, so that a poll of the running job sees them grow."""
+        if time.monotonic() < self._reported + REPORT_SECONDS:
+            return
         with self._running():
             self._save_stats()
 
@@ -241,13 +251,26 @@ class Ledger:
             counters["bytesCommitted"] = counters["bytesEmitted"]
 
     def _counters(self, stream: str) -> dict[str, int]:
+        """The stream's counters, to be changed."""
+        self._unsaved.add(stream)
         return self._stats.setdefault(stream, dict.fromkeys(COUNTERS, 0))
 
     def _save_stats(self) -> None:
+        """Write the counters of the streams where they have grown, not of all: there may be thousands."""
+        grown = {stream: self._stats[stream] for stream in self._unsaved}
         self._db.execute(
-            "UPDATE attempt SET stream_stats = %s, updated_at = now() WHERE job_id = %s AND number = %s",
-            (Jsonb(self._stats), self.job_id, self.attempt),
+            """
+            WITH saved AS (
+                INSERT INTO stream_stats (job_id, attempt, stream, counters)
+                SELECT %(job)s, %(attempt)s, key, value FROM jsonb_each(%(grown)s)
+                ON CONFLICT (job_id, attempt, stream) DO UPDATE SET counters = EXCLUDED.counters
+            )
+            UPDATE attempt SET updated_at = now() WHERE job_id = %(job)s AND number = %(attempt)s
+            """,
+            {"job": self.job_id, "attempt": self.attempt, "grown": Jsonb(grown)},
         )
+        self._unsaved.clear()
+        self._reported = time.monotonic()
 
     def _put_state(self, connection_id: Any, stream: str, state: dict[str, Any]) -> None:
         entry = {"streamDescriptor": {"name": stream}, "streamState": state}
@@ -282,7 +305,7 @@ class _Fence:
     def __enter__(self) -> None:
         self._transaction.__enter__()
         row = self._db.execute(
-            """SELECT 1 FROM attempt a JOIN job j USING (job_id)
+            """SELECT set_config('synchronous_commit', 'on', true) FROM attempt a JOIN job j USING (job_id)
                WHERE a.job_id = %s AND a.number = %s AND a.status = 'running' AND j.status = 'running'
                FOR UPDATE""",
             self._key,

@@ -269,7 +269,7 @@ def test_old_jobs_and_their_logs_are_forgotten(airbyte: Airbyte, connection: str
             "SELECT count(*), min(job_id), max(job_id) FROM job WHERE connection_id = %s", (connection,)
         ).fetchone()
         assert kept == (1000, first + 2, newest)
-        for left in ("attempt", "log_line"):
+        for left in ("attempt", "log_line", "stream_stats"):
             assert db.execute(f"SELECT count(*) FROM {left} WHERE job_id = %s", (first,)).fetchone() == (0,)
 
 
