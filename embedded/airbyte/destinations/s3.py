@@ -18,7 +18,7 @@ from embedded.airbyte.destinations import S3_CODECS, Target
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.object_store import explained, s3_client
 from embedded.airbyte.worker.ledger import Ledger
-from embedded.airbyte.worker.parquet import ParquetFile, safe_name
+from embedded.airbyte.worker.parquet import AIRBYTE_FIELDS, ParquetFile, safe_name
 from embedded.airbyte.worker.upload import Upload
 
 DEFAULT_PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
@@ -137,13 +137,14 @@ class S3Destination:
 def distinct_names(stream: str, names: list[str], renamed: list[str]) -> list[str]:
     """The renamed names.
 
-    :raises SyncFailure: two columns would have the same.
+    :raises SyncFailure: two columns would have the same, or one that of a column of Airbyte's.
     """
-    if len(set(renamed)) != len(renamed):
-        twins = sorted(name for name, short in zip(names, renamed, strict=True) if renamed.count(short) > 1)
+    taken = [*(field.name for field in AIRBYTE_FIELDS), *renamed]
+    if len(set(taken)) != len(taken):
+        twins = sorted(name for name, short in zip(names, renamed, strict=True) if taken.count(short) > 1)
         raise SyncFailure(
-            f"Stream {stream}: the columns {', '.join(twins)} have the same name in the destination; "
-            "rename or deselect one.",
+            f"Stream {stream}: {', '.join(twins)} would not be the only column of that name in the destination, where "
+            "Airbyte has columns of its own too; rename or deselect it.",
             origin="destination",
             kind="config_error",
         )

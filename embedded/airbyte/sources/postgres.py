@@ -9,6 +9,7 @@ The limit that cursor reading has in Airbyte too: a transaction that commits a r
 was already read is not seen. Use `now()` of short transactions, or a full refresh from time to time.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -246,8 +247,26 @@ class Table:
         )
 
     def select_list(self, columns: list[str]) -> str:
-        """The DuckDB select list that gives the columns the types of Airbyte's Parquet files."""
+        """The DuckDB select list that gives the columns the types of Airbyte's Parquet files.
+
+        :raises SyncFailure: DuckDB would read something else than the column.
+        """
+        spellings = Counter(name.lower() for name in self.types)
+        for name in columns:
+            if spellings[name.lower()] > 1:
+                raise self._refused(f"{name} differs from another column in upper and lower case alone")
+            if self.types[name] == "numeric" and self.modifiers[name] >= 0:
+                precision, scale = numeric_shape(self.modifiers[name])
+                if not 0 <= scale <= precision:
+                    raise self._refused(f"{name} is numeric({precision},{scale}), which is no decimal in the lake")
         return ", ".join(f"{self._expression(name)} AS {identifier(name)}" for name in columns)
+
+    def _refused(self, reason: str) -> SyncFailure:
+        return SyncFailure(
+            f"Table {self.schema}.{self.name}: column {reason}; change it, or read a view that does.",
+            origin="source",
+            kind="config_error",
+        )
 
     def _expression(self, name: str) -> str:
         type_ = self.types[name]
@@ -301,7 +320,17 @@ class TableRead:
         if last is None:
             newest = self._copy(self._whole_table(), ALL_ROWS, cursor)
         else:
-            since = self._since(last, self._seen_before(known))
+            try:
+                since = self._since(last, self._seen_before(known))
+            except duckdb.Error as error:
+                if "invalid input syntax" not in str(error):
+                    raise
+                raise SyncFailure(
+                    f"Stream {stream.name}: its cursor column {cursor} is of type {self._table.types[cursor]} now, and "
+                    f"the last value that was read, {last}, is none. Clear the stream (a reset), or configure another.",
+                    origin="source",
+                    kind="config_error",
+                ) from error
             newest = self._copy(self._rows_where(since), since, cursor)
         if self._table.types[cursor] in ORDERED_BY_POSTGRESQL:
             newest = self._highest(cursor)
@@ -391,8 +420,13 @@ class TableRead:
         return tuple(row)
 
     def _highest(self, cursor: str) -> str | None:
-        """The highest cursor value of the table in this snapshot, as PostgreSQL orders and shows it."""
-        query = sql.SQL("SELECT max({})::text FROM {}").format(sql.Identifier(cursor), self._qualified())
+        """The highest cursor value of the table in this snapshot, as PostgreSQL orders and shows it.
+
+        Infinity, and NaN, which PostgreSQL has above it, do not count: no later row would ever be read.
+        """
+        query = sql.SQL("SELECT max({0})::text FROM {1}").format(sql.Identifier(cursor), self._qualified())
+        if self._table.types[cursor] in ("float4", "float8", "numeric"):
+            query = sql.SQL("{} WHERE {} < 'Infinity'").format(query, sql.Identifier(cursor))
         highest = self._first_row(query)[0]
         return None if highest is None else str(highest)
 
@@ -434,6 +468,11 @@ class TableRead:
 
 def has_zero(numbers: pa.Array) -> bool:
     return bool(pc.any(pc.equal(numbers, pa.scalar(0, numbers.type))).as_py())
+
+
+def numeric_shape(modifier: int) -> tuple[int, int]:
+    """Precision and scale of a numeric column; the scale has 11 bits, the highest is its sign."""
+    return (modifier - 4) >> 16 & 0xFFFF, ((modifier - 4 & 0x7FF) ^ 0x400) - 0x400
 
 
 def cursor_text(value: Any) -> str:

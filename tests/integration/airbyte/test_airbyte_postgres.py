@@ -129,6 +129,39 @@ def test_a_value_that_a_lake_cannot_hold_fails_the_sync_and_names_the_column(
     assert len(airbyte.config("/jobs/get", id=job["jobId"])["attempts"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ('"Id" int, id int', "column Id differs from another column in upper and lower case alone"),
+        ("id int, amount numeric(5,-2)", "column amount is numeric(5,-2)"),
+        ("id int, _airbyte_raw_id int", "_airbyte_raw_id would not be the only column of that name"),
+    ],
+    ids=["names that differ in case", "a scale below 0", "a column of Airbyte's"],
+)
+def test_a_column_that_would_be_taken_for_another_is_refused(
+    airbyte: Airbyte, destination: str, shop: Shop, columns: str, reason: str
+) -> None:
+    shop.db.execute(f"CREATE TABLE odd ({columns}); INSERT INTO odd VALUES (1, 200)")
+    connection, _ = airbyte.connect(shop.source(airbyte), destination, [{"name": "odd"}])
+    job = airbyte.wait(airbyte.start_sync(connection))
+    assert job["status"] == "failed"
+    assert reason in airbyte.reason(job["jobId"])
+
+
+def test_a_cursor_that_is_not_a_number_or_changes_its_type(
+    airbyte: Airbyte, lake: Lake, destination: str, shop: Shop
+) -> None:
+    shop.db.execute("CREATE TABLE orders AS SELECT 1 AS order_id, 'NaN'::float8 AS v UNION SELECT 2, 5")
+    connection, namespace = airbyte.connect(shop.source(airbyte), destination, [incremental("orders", "v")])
+    airbyte.sync(connection)
+    shop.db.execute("INSERT INTO orders VALUES (3, 7)")
+    airbyte.sync(connection)
+    assert set(ids(lake, namespace)) == {1, 2, 3}
+    shop.db.execute("ALTER TABLE orders ALTER v TYPE timestamptz USING now()")
+    job = airbyte.wait(airbyte.start_sync(connection))
+    assert "cursor column v is of type timestamptz now" in airbyte.reason(job["jobId"])
+
+
 def test_incremental_takes_changes_and_nothing_twice(
     airbyte: Airbyte, lake: Lake, destination: str, orders: Shop
 ) -> None:
