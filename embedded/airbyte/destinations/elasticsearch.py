@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from embedded.airbyte.destinations import Target
 from embedded.airbyte.destinations.postgres_rows import OWN, is_json
+from embedded.airbyte.destinations.s3 import distinct_names
 from embedded.airbyte.failures import Kind, SyncFailure
 from embedded.airbyte.sources.json_columns import column_type
 from embedded.airbyte.worker.ledger import Ledger
@@ -97,14 +98,19 @@ class ElasticsearchDestination:
         if method.get("method") == "secret":
             key = f"{method['apiKeyId']}:{method['apiKeySecret']}".encode()
             headers["Authorization"] = f"ApiKey {base64.b64encode(key).decode()}"
-        certificate = configuration.get("ca_certificate")
         self._http = httpx.Client(
             base_url=self._endpoint,
             headers=headers,
             auth=(method["username"], method["password"]) if method.get("method") == "basic" else None,
             timeout=httpx.Timeout(120, connect=10),
-            verify=ssl.create_default_context(cadata=certificate) if certificate else True,
+            verify=self._trust(configuration.get("ca_certificate")),
         )
+
+    def _trust(self, certificate: str | None) -> ssl.SSLContext | bool:
+        try:
+            return ssl.create_default_context(cadata=certificate) if certificate else True
+        except (ssl.SSLError, ValueError) as error:
+            raise self._failure("ca_certificate is no certificate in PEM", "config_error", str(error)) from error
 
     def close(self) -> None:
         """Remove what was replaced, when searches that were under way have ended."""
@@ -131,7 +137,7 @@ class ElasticsearchDestination:
         return not self._exists(self._indices[stream].place)
 
     def column_names(self, stream: str, names: list[str]) -> list[str]:
-        return names
+        return distinct_names(stream, names, names)
 
     def write(self, stream: str, rows: pa.Table, buffer_bytes: int) -> None:
         """Index rows at once; they can be found after the next commit."""
@@ -280,6 +286,13 @@ class ElasticsearchDestination:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise self._failure(
+                    "its certificate is not trusted; set ca_certificate to that of its CA, and in endpoint the name "
+                    "that the certificate is for",
+                    "config_error",
+                    str(error),
+                ) from error
             raise self._failure(
                 f"no answer to {method} {path}; check that it runs and that the endpoint is right",
                 "transient_error",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
+import ssl
 import subprocess
+import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +110,42 @@ class Elasticsearch:
         }
         body = {"name": "search", "workspaceId": airbyte.workspace(), "configuration": configuration | changes}
         return str(airbyte.call("POST", "/destinations", json=body)["destinationId"])
+
+
+@contextlib.contextmanager
+def encrypted(elasticsearch: Elasticsearch, folder: Path) -> Iterator[tuple[str, str, bytearray]]:
+    """A way to the server by TLS: its URL, the certificate that signs itself, and what came."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    port = elasticsearch.http.base_url.port
+    came = bytearray()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:
+        while data := await reader.read(65536):
+            kept += data
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(
+            copy(reader, behind, came), copy(behind_reader, writer, bytearray()), return_exceptions=True
+        )
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(relay, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", certificate.read_text(), came
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
 
 
 def _unpacked() -> Path:

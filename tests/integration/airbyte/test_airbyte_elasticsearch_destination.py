@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.airbyte.elasticsearch import Elasticsearch
+from tests.integration.airbyte.elasticsearch import Elasticsearch, encrypted
 from tests.integration.airbyte.servers import Airbyte, Shop
 from tests.integration.airbyte.test_airbyte_cdc import cdc, dedup  # noqa: F401
 
@@ -127,3 +129,27 @@ def test_what_cannot_be_written_is_told(airbyte: Airbyte, shop: Shop, elasticsea
     assert "secret-and-wrong" not in airbyte.reason(job["jobId"]) + airbyte.log(job["jobId"])
     listed = airbyte.call("GET", "/destinations", params={"limit": 100})["data"]
     assert "secret-and-wrong" not in str(listed)
+
+
+def test_tls_and_an_api_key(airbyte: Airbyte, shop: Shop, elasticsearch: Elasticsearch, tmp_path: Path) -> None:
+    """The tests' build of Elasticsearch cannot make API keys: it refuses the one that it is sent."""
+    shop.db.execute("CREATE TABLE orders AS SELECT 1 AS order_id")
+    key = {"method": "secret", "apiKeyId": "one", "apiKeySecret": "very-secret"}
+    with encrypted(elasticsearch, tmp_path) as (endpoint, certificate, came):
+        trusting = {"endpoint": endpoint, "ca_certificate": certificate}
+        connection, prefix = connect(airbyte, shop, elasticsearch.destination(airbyte, **trusting), {"name": "orders"})
+        airbyte.sync(connection)
+        assert [row["order_id"] for row in elasticsearch.documents(f"{prefix}orders").values()] == [1]
+        wrong = {
+            "is not trusted; set ca_certificate": {"ca_certificate": None},
+            "ca_certificate is no certificate in PEM": {"ca_certificate": "nonsense"},
+            "check user and password or API key": {"authenticationMethod": key},
+        }
+        for reason, change in wrong.items():
+            destination = elasticsearch.destination(airbyte, **trusting | change)
+            connection, _ = connect(airbyte, shop, destination, {"name": "orders"})
+            job = airbyte.wait(airbyte.start_sync(connection))
+            assert job["status"] == "failed"
+            assert reason in airbyte.reason(job["jobId"])
+            assert "very-secret" not in airbyte.log(job["jobId"])
+    assert b"ApiKey " + base64.b64encode(b"one:very-secret") in bytes(came)
