@@ -66,7 +66,7 @@ with DAG(
     tags=["setup", "lakehouse", "tier-1"],
 ):
     buckets = BucketApplyOperator(task_id="buckets")
-    dremio = DremioApplyOperator(task_id="dremio", parts=["sources", "spaces"])
+    dremio = DremioApplyOperator(task_id="dremio", parts=["sources", "spaces", "folders"])
     airbyte = AirbyteApplyOperator(task_id="airbyte")
     superset = SupersetApplyOperator(task_id="superset")
 

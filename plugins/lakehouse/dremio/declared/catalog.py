@@ -43,6 +43,13 @@ class Space(Declared):
     description: str | None = None
 
 
+class Folder(Declared):
+    """A folder in a space or another folder, which must be there or declared before it."""
+
+    path: DatasetPath
+    description: str | None = None
+
+
 class View(Declared):
     """A view; `sql` is its whole definition, in Dremio's dialect.
 
@@ -56,7 +63,7 @@ class View(Declared):
 
 
 class Catalog(Declared):
-    """The whole file. Views are applied in the order given, so a view may select from an earlier one.
+    """The whole file. Folders and views are applied in the order given: a view may select from an earlier one.
 
     :ivar users: with passwords of their own, see `lakehouse.dremio.declared.users`.
     :ivar roles: Enterprise and Cloud only, see `lakehouse.dremio.declared.roles`.
@@ -64,6 +71,7 @@ class Catalog(Declared):
 
     sources: list[Source] = Field(default_factory=list)
     spaces: list[Space] = Field(default_factory=list)
+    folders: list[Folder] = Field(default_factory=list)
     views: list[View] = Field(default_factory=list)
     users: list[User] = Field(default_factory=list)
     roles: list[Role] = Field(default_factory=list)
@@ -71,7 +79,7 @@ class Catalog(Declared):
     @model_validator(mode="after")
     def _check_unique(self) -> "Catalog":
         names = [source.name for source in self.sources] + [space.name for space in self.spaces]
-        names += [view.path for view in self.views]
+        names += [folder.path for folder in self.folders] + [view.path for view in self.views]
         twice = sorted({name for name in names if names.count(name) > 1})
         for kind, items in (("user", self.users), ("role", self.roles)):
             lower = [item.name.lower() for item in items]

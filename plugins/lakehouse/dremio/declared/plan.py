@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lakehouse.dremio.connection import AirflowConnection
-from lakehouse.dremio.declared.catalog import Catalog, Source, Space, View
+from lakehouse.dremio.declared.catalog import Catalog, Folder, Source, Space, View
 from lakehouse.dremio.declared.roles import RoleChange, apply_role_change, plan_roles
 from lakehouse.dremio.declared.source_config import METADATA_POLICY, SECRET_KEYS, source_config
 from lakehouse.dremio.declared.users import UserChange, apply_user_change, plan_users
 from lakehouse.dremio.exceptions import DremioConflict, DremioError, DremioJobError
 from lakehouse.dremio.hook import DremioHook, quoted
 
-Part = Literal["sources", "spaces", "views", "users", "roles"]
-PARTS: tuple[Part, ...] = ("sources", "spaces", "views", "users", "roles")
+Part = Literal["sources", "spaces", "folders", "views", "users", "roles"]
+PARTS: tuple[Part, ...] = ("sources", "spaces", "folders", "views", "users", "roles")
 Connections = Callable[[str], AirflowConnection]
 
 
@@ -31,14 +31,14 @@ class Change:
     """
 
     action: Literal["create", "update"]
-    declared: Source | Space | View
+    declared: Source | Space | Folder | View
     differences: tuple[str, ...] = ()
     entity: Mapping[str, Any] | None = None
 
     @property
     def path(self) -> str:
         """Dotted name of the object."""
-        return self.declared.path if isinstance(self.declared, View) else self.declared.name
+        return self.declared.path if isinstance(self.declared, Folder | View) else self.declared.name
 
     def __str__(self) -> str:
         kind = type(self.declared).__name__.lower()
@@ -59,6 +59,8 @@ def plan(
         changes += [_plan_source(hook, source, connections) for source in catalog.sources]
     if "spaces" in wanted:
         changes += [_plan_space(hook, space) for space in catalog.spaces]
+    if "folders" in wanted:
+        changes += [_plan_folder(hook, folder) for folder in catalog.folders]
     if "views" in wanted:
         changes += [_plan_view(hook, view) for view in catalog.views]
     found: list[Change | UserChange | RoleChange] = [change for change in changes if change is not None]
@@ -83,6 +85,9 @@ def apply(hook: DremioHook, change: Change | UserChange | RoleChange, connection
     elif isinstance(declared, Space):
         if change.entity is None:
             _create(hook, {"entityType": "space", "name": declared.name})
+    elif isinstance(declared, Folder):
+        if change.entity is None:
+            _create(hook, {"entityType": "folder", "path": declared.path.split(".")})
     else:
         path = quoted(declared.path.split("."))
         hook.run_job(f"CREATE OR REPLACE VIEW {path} AS {declared.sql.strip()}", idempotent=True)
@@ -138,6 +143,16 @@ def _plan_space(hook: DremioHook, space: Space) -> Change | None:
     return Change("update", space, tuple(differences), entity) if differences else None
 
 
+def _plan_folder(hook: DremioHook, folder: Folder) -> Change | None:
+    entity = hook.find_entity(folder.path.split("."))
+    if entity is None:
+        return Change("create", folder)
+    if entity.get("entityType") != "folder":
+        raise DremioError(f"Dremio has a {entity.get('entityType')} at {folder.path}, where a folder is declared")
+    differences = _wiki_difference(hook, entity, folder.description)
+    return Change("update", folder, tuple(differences), entity) if differences else None
+
+
 def _plan_view(hook: DremioHook, view: View) -> Change | None:
     entity = hook.find_entity(view.path.split("."))
     if entity is None:
@@ -185,7 +200,7 @@ def _create(hook: DremioHook, entity: Mapping[str, Any]) -> None:
     try:
         hook.create_entity(entity)
     except DremioConflict:
-        if hook.find_entity([str(entity["name"])]) is None:
+        if hook.find_entity(entity.get("path") or [str(entity["name"])]) is None:
             raise
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class DremioApplyOperator(BaseOperator):
-    """Make Dremio's catalog what a YAML file declares: sources, spaces, views, users, and in Enterprise and
-    Cloud roles.
+    """Make Dremio's catalog what a YAML file declares: sources, spaces, folders, views, users, and in
+    Enterprise and Cloud roles.
 
     Removes nothing, but members and privileges of a role that is declared `exclusive`.
 
@@ -33,7 +33,7 @@ class DremioApplyOperator(BaseOperator):
     Returns (XCom) `{"changed": ["create space gold", ...], "declared": int}`.
 
     :param path: YAML file; a relative one is looked for in include/pipelines (templated).
-    :param parts: which of `sources`, `spaces`, `views`, `users`, `roles`; default all.
+    :param parts: which of `sources`, `spaces`, `folders`, `views`, `users`, `roles`; default all.
     :param dremio_conn_id: Airflow connection of type `dremio` (templated).
     """
 
@@ -44,7 +44,7 @@ class DremioApplyOperator(BaseOperator):
         self,
         *,
         path: str = "dremio.yaml",
-        parts: "Sequence[Part]" = ("sources", "spaces", "views", "users", "roles"),
+        parts: "Sequence[Part]" = ("sources", "spaces", "folders", "views", "users", "roles"),
         dremio_conn_id: str = "dremio_default",
         **kwargs: Any,
     ) -> None:

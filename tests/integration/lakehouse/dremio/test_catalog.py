@@ -70,3 +70,16 @@ def test_a_changed_view_is_replaced_and_its_description_kept(hook, lake, declare
     entity = hook.find_entity([f"{lake}_space", "orders"])
     assert hook.get_wiki(entity["id"])["text"] == "Orders of the test."
     assert hook.get_tags(entity["id"])["tags"] == ["orders"]
+
+
+def test_a_folder_its_description_and_a_view_in_it(hook, lake, tmp_path):
+    path, folder = tmp_path / "dremio.yaml", f"{lake}_space.reports"
+    path.write_text(
+        f"folders:\n  - {{path: {folder}, description: Of one department.}}\n"
+        f"views:\n  - {{path: {folder}.one, sql: SELECT 1 AS a}}\n"
+    )
+    parts = ("folders", "views")
+    assert apply(str(path), parts)["changed"] == [f"create folder {folder}", f"create view {folder}.one"]
+    assert apply(str(path), parts) == {"changed": [], "declared": 2}
+    assert hook.query(f"SELECT a FROM {folder}.one") == [{"a": 1}]
+    assert hook.get_wiki(hook.find_entity(folder.split("."))["id"])["text"] == "Of one department."

@@ -176,6 +176,20 @@ def test_a_description_is_written_once(hook, dremio):
     assert plan(hook, catalog, connections) == []
 
 
+def test_a_folder_is_made_once_and_something_else_in_its_place_is_named(hook, dremio):
+    catalog = Catalog(folders=[{"path": "gold.reports"}])
+    dremio.on("POST", "/api/v3/catalog", {})
+    (change,) = plan(hook, catalog, connections)
+    assert str(change) == "create folder gold.reports"
+    apply(hook, change, connections)
+    assert dremio.sent("POST", "/api/v3/catalog") == [{"entityType": "folder", "path": ["gold", "reports"]}]
+    dremio.on("GET", by_path("gold", "reports"), {"entityType": "folder", "id": "f"})
+    assert plan(hook, catalog, connections) == []
+    dremio.on("GET", by_path("gold", "reports"), {"entityType": "dataset", "id": "d"})
+    with pytest.raises(DremioError, match=r"a dataset at gold.reports, where a folder is declared"):
+        plan(hook, catalog, connections)
+
+
 def test_tags_are_written_once_and_left_alone_where_none_are_declared(hook, dremio):
     view, place = {"id": "v", "type": "VIRTUAL_DATASET", "sql": VIEW["sql"]}, "/api/v3/catalog/v/collaboration/tag"
     dremio.on("GET", by_path("bronze", "raw_orders"), view)
