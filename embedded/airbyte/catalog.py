@@ -11,7 +11,8 @@ SYNC_MODES = {
     "incremental_append": ("incremental", "append"),
     "incremental_deduped_history": ("incremental", "append_dedup"),
 }
-SCHEMA_CHANGES = ("ignore", "propagate_columns", "disable_connection")
+SCHEMA_CHANGES = ("ignore", "propagate_columns", "propagate_fully", "disable_connection")
+FOLLOWING = ("propagate_columns", "propagate_fully")  # of them, those that deliver a new column
 
 
 class InvalidCatalog(ValueError):
@@ -92,6 +93,23 @@ def configure(requested: list[dict[str, Any]] | None, offered: list[DiscoveredSt
             )
         configured.append(_configure_one(stream, by_name[stream["name"]]))
     return configured
+
+
+def follow(streams: list[ConfiguredStream], offered: list[DiscoveredStream]) -> list[ConfiguredStream]:
+    """The streams that a connection has which follows its source fully: without those that are gone, and the new ones.
+
+    A new stream is synced in the mode that Airbyte's platform chooses for one: incremental where the source itself
+    fixes the cursor and the key (CDC does), else a full refresh. (ApplySchemaChangeHelper of airbyte-platform.)
+    """
+    names = {stream.name for stream in offered}
+    known = {stream.name for stream in streams}
+    added = []
+    for stream in offered:
+        if stream.name not in known:
+            fixed = stream.incremental and stream.cursor_is_fixed and stream.primary_key
+            mode = "incremental_deduped_history" if fixed else "full_refresh_overwrite"
+            added.append(_configure_one({"name": stream.name, "syncMode": mode}, stream))
+    return [stream for stream in streams if stream.name in names] + added
 
 
 def _configure_one(requested: dict[str, Any], offered: DiscoveredStream) -> ConfiguredStream:

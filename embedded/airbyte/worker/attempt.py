@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from embedded.airbyte.catalog import ConfiguredStream, DiscoveredStream
+from embedded.airbyte.catalog import FOLLOWING, ConfiguredStream, DiscoveredStream, follow
 from embedded.airbyte.destinations import open_destination
 from embedded.airbyte.failures import SyncFailure
 from embedded.airbyte.sources import open_source
@@ -130,6 +130,8 @@ def _with_live_columns(
     :raises SyncFailure: a stream, or a column that a stream cannot do without, is gone.
     """
     live = {stream.name: stream.columns for stream in offered}
+    if job["schema_changes"] == "propagate_fully":
+        streams = _followed(streams, follow(streams, offered), job, ledger)
     for stream in streams:
         if stream.name not in live:
             raise _gone(
@@ -147,6 +149,21 @@ def _with_live_columns(
     return [_with_columns(stream, live[stream.name], job["schema_changes"]) for stream in streams]
 
 
+def _followed(
+    before: list[ConfiguredStream], now: list[ConfiguredStream], job: dict[str, Any], ledger: Ledger
+) -> list[ConfiguredStream]:
+    names, kept = {stream.name for stream in before}, {stream.name for stream in now}
+    if gone := sorted(names - kept):
+        ledger.log(
+            "WARN", f"{', '.join(gone)}: gone from the source, and no stream any more; what was delivered stays."
+        )
+    if new := sorted(kept - names):
+        ledger.log("INFO", f"{', '.join(new)}: new in the source, and a stream from now on.")
+    if not now:
+        raise _gone(f"The source of connection {job['name']} has no stream any more; see that it is readable.")
+    return now
+
+
 def _with_columns(stream: ConfiguredStream, live: dict[str, Any], policy: str) -> ConfiguredStream:
     for key in [*stream.primary_key, *([stream.cursor] if stream.cursor else [])]:
         if key not in live:
@@ -155,7 +172,7 @@ def _with_columns(stream: ConfiguredStream, live: dict[str, Any], policy: str) -
                 "restore the column or configure another."
             )
     known = {name: schema for name, schema in live.items() if name in stream.columns}
-    if policy != "propagate_columns":
+    if policy not in FOLLOWING:
         return replace(stream, columns=known)
     # a new column is followed even where columns were selected, as Airbyte does
     new = [name for name in live if name not in known]

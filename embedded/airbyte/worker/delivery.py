@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embedded.airbyte.catalog import ConfiguredStream
+from embedded.airbyte.catalog import FOLLOWING, ConfiguredStream
 from embedded.airbyte.destinations import Destination, Target
 from embedded.airbyte.destinations.s3 import S3Destination
 from embedded.airbyte.failures import SyncFailure
@@ -101,7 +101,7 @@ class Delivery:
     @property
     def follows_new_columns(self) -> bool:
         """Whether a column that the source has now and had not before is to be delivered."""
-        return bool(self._connection["schema_changes"] == "propagate_columns")
+        return self._connection["schema_changes"] in FOLLOWING
 
     def delivered_columns(self, stream: str) -> dict[str, str]:
         """The columns (name -> Arrow type) that `remember_columns` was told of, in this and all earlier syncs."""

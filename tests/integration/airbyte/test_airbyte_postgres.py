@@ -299,6 +299,28 @@ def test_a_schema_change_disables_the_connection_where_it_says_so(
     assert (refused.status_code, refused.json()["title"]) == (409, "state-conflict")
 
 
+def test_streams_come_and_go_with_the_source_where_the_connection_says_so(
+    airbyte: Airbyte, lake: Lake, destination: str, orders: Shop
+) -> None:
+    policy = {"nonBreakingSchemaUpdatesBehavior": "propagate_fully"}
+    connection, namespace = airbyte.connect(orders.source(airbyte), destination, [{"name": "orders"}], **policy)
+    assert airbyte.sync(connection) == 3
+    orders.db.execute("CREATE TABLE refunds (id int PRIMARY KEY); INSERT INTO refunds VALUES (1), (2)")
+    orders.db.execute("ALTER TABLE orders ADD channel text")
+    assert airbyte.sync(connection) == 5
+    assert len(lake.rows(namespace, "refunds")) == 2
+    assert "channel" in lake.rows(namespace, "orders")[-1]
+    orders.db.execute("DROP TABLE orders")
+    assert airbyte.sync(connection) == 2
+    streams = airbyte.call("GET", f"/connections/{connection}")["configurations"]["streams"]
+    assert [(stream["name"], stream["syncMode"]) for stream in streams] == [("refunds", "full_refresh_overwrite")]
+    assert len(lake.rows(namespace, "orders")) == 3  # what was delivered stays
+    orders.db.execute("DROP TABLE refunds")
+    job = airbyte.wait(airbyte.start_sync(connection))
+    assert job["status"] == "failed"
+    assert "has no stream any more" in airbyte.reason(job["jobId"])
+
+
 def test_selected_columns_only(airbyte: Airbyte, lake: Lake, destination: str, orders: Shop) -> None:
     fields = [{"fieldPath": [name]} for name in ("order_id", "amount")]
     connection, namespace = airbyte.connect(
