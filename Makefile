@@ -10,8 +10,8 @@ INSTALLED = [ -x .venv-embedded/bin/python ] || { echo "error: nothing is instal
 STACK := PYTHONPATH=. .venv-embedded/bin/python -m embedded.stack
 
 .PHONY: help install install-dev up down status logs env run check new-connection load-files \
-        export-dashboards sync-datasets test test-unit test-integration test-dbt-adapter test-e2e test-chaos test-minio bench lint \
-        lock clean
+        export-dashboards sync-datasets test test-unit test-integration test-dbt-adapter test-e2e test-chaos test-minio \
+        bench lint lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {gsub(/\$$\$$/, "$$"); printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -40,6 +40,14 @@ def upload(job: dict[str, Any], path: Path) -> None:
     s3(job).upload_file(str(path), job["bucket"], f"bench/{job['peer']}/{path.name}")
 
 
+def keep(job: dict[str, Any], folder: Path, table: Any) -> None:
+    """An Arrow table as Parquet in the bucket."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, folder / "out.parquet", compression="snappy", row_group_size=1_000_000)
+    upload(job, folder / "out.parquet")
+
+
 def duckdb_alone(job: dict[str, Any], folder: Path) -> None:
     copy(job, folder, f"src.public.{job['table']}", attach=True)
 
@@ -67,25 +75,21 @@ def copy(job: dict[str, Any], folder: Path, relation: str, *, attach: bool) -> N
 
 def connectorx_alone(job: dict[str, Any], folder: Path) -> None:
     import connectorx
-    import pyarrow.parquet as pq
 
     table = connectorx.read_sql(
         job["dsn"], f"SELECT * FROM {job['table']}", return_type="arrow",
         partition_on="c0", partition_num=job["threads"],
     )  # fmt: skip
-    pq.write_table(table, folder / "out.parquet", compression="snappy", row_group_size=1_000_000)
-    upload(job, folder / "out.parquet")
+    keep(job, folder, table)
 
 
 def pymongoarrow_alone(job: dict[str, Any], folder: Path) -> None:
-    import pyarrow.parquet as pq
     from pymongo import MongoClient
     from pymongoarrow.api import find_arrow_all
 
     with MongoClient(job["url"]) as client:
         table = find_arrow_all(client[job["database"]][job["collection"]], {})
-    pq.write_table(table, folder / "out.parquet", compression="snappy", row_group_size=1_000_000)
-    upload(job, folder / "out.parquet")
+    keep(job, folder, table)
 
 
 def mysql_replication(job: dict[str, Any], folder: Path) -> None:

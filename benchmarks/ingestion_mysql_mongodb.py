@@ -23,17 +23,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-EMBEDDED = REPOSITORY / ".venv-embedded" / "bin" / "python"
+from _instance import EMBEDDED, REPOSITORY, instance, row_count
+
 if Path(sys.prefix) != EMBEDDED.parent.parent:  # the tests' servers need the clients that only the stack's own has
     os.execv(EMBEDDED, [str(EMBEDDED), *sys.argv])
 sys.path.insert(0, str(REPOSITORY))
 
-import bson  # noqa: E402
-from _instance import instance, row_count  # noqa: E402
-from ingestion import Bench, peers  # noqa: E402
+import bson
+from ingestion import Bench, peers
 
-from tests.integration.airbyte import mariadb, mongodb  # noqa: E402
+from tests.integration.airbyte import mariadb, mongodb
 
 PACKAGES = [
     "connectorx==0.4.6", "mysql-replication==1.0.17", "pymongoarrow==1.15.0", "pyarrow", "boto3",
@@ -52,6 +51,8 @@ COLUMNS = [
     ("boolean", "seq % 3 = 0"),
     ("int", "if(seq % 5 = 0, NULL, seq % 1000)"),
 ]
+TYPES = ", ".join(f"c{number} {kind}" for number, (kind, _) in enumerate(COLUMNS))
+VALUES = ", ".join(value for _, value in COLUMNS)
 
 
 def main() -> int:
@@ -87,13 +88,11 @@ class Others(Bench):
     """The instance's services, and the measurements on the other databases."""
 
     def mysql(self, server: mariadb.MariaDb) -> None:
-        columns = ", ".join(f"c{number} {kind}" for number, (kind, _) in enumerate(COLUMNS))
-        values = ", ".join(value for _, value in COLUMNS)
         server.execute(
             "CREATE DATABASE bench",
             "SET SESSION sql_log_bin = 0",
-            f"CREATE TABLE bench.orders ({columns}, PRIMARY KEY (c0))",
-            f"INSERT INTO bench.orders SELECT {values} FROM seq_1_to_{self.rows}",
+            f"CREATE TABLE bench.orders ({TYPES}, PRIMARY KEY (c0))",
+            f"INSERT INTO bench.orders SELECT {VALUES} FROM seq_1_to_{self.rows}",
             "ANALYZE TABLE bench.orders",
             database="mysql",
         )
@@ -104,16 +103,14 @@ class Others(Bench):
         self.show(f"MySQL, {self.rows:,} rows of {len(COLUMNS)} columns, {size / 1e6:,.0f} MB", size, found)
 
     def binlog(self, server: mariadb.MariaDb) -> None:
-        columns = ", ".join(f"c{number} {kind}" for number, (kind, _) in enumerate(COLUMNS))
-        values = ", ".join(value for _, value in COLUMNS)
-        server.execute(f"CREATE TABLE bench.changes ({columns}, PRIMARY KEY (c0))")
+        server.execute(f"CREATE TABLE bench.changes ({TYPES}, PRIMARY KEY (c0))")
         connection_id = self.connect("binlog", self.source(server, "CDC"), ["changes"], "incremental_deduped_history")
         self.ours(connection_id, 0)
         ((log_file, begin, *_),) = server.execute("SHOW MASTER STATUS")
         with server.connect("bench") as db, db.cursor() as cursor:
             for first in range(1, self.rows // 2 + 1, TRANSACTION):
                 last = first + TRANSACTION - 1
-                cursor.execute(f"INSERT INTO changes SELECT {values} FROM seq_{first}_to_{last}")
+                cursor.execute(f"INSERT INTO changes SELECT {VALUES} FROM seq_{first}_to_{last}")
                 cursor.execute(f"UPDATE changes SET c6 = 'changed' WHERE c0 BETWEEN {first} AND {last}")
         ((_, end, *_),) = server.execute("SHOW MASTER STATUS")
         job = {

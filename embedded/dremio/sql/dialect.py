@@ -112,14 +112,6 @@ def tokenize(sql: str, dialect: type[DremioDialect] = DremioDialect) -> list[Tok
         raise ParseError(f"Failure parsing the query: {error}", sql=sql) from error
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
-    for token in tokens if dialect is DremioDialect else []:  # among words `!=` is two of them
-        if sql[token.start : token.end + 1] in ("==", "!") or sql[token.start : token.start + 2].lower() == "0x":
-            raise ParseError(
-                f"Failure parsing the query: encountered '{sql[token.start : token.end + 1]}'.",
-                sql=sql,
-                line=token.line,
-                column=token.col,
-            )
     return tokens
 
 
@@ -150,15 +142,17 @@ def parse_statement(sql: str) -> exp.Expr:
 
 def _parse(sql: str) -> exp.Expr:
     dialect = DremioDialect()
-    tokens = _odbc_literals(tokenize(sql))
+    tokens = tokenize(sql)
     for token in tokens:
+        found, hint = sql[token.start : token.end + 1], ""
         if token.token_type == TokenType.DCOLON:
-            raise ParseError(
-                "Failure parsing the query: encountered '::', write CAST(.. AS ..).",
-                sql=sql,
-                line=token.line,
-                column=token.col,
-            )
+            hint = ", write CAST(.. AS ..)"
+        elif found not in ("==", "!") and sql[token.start : token.start + 2].lower() != "0x":
+            continue
+        raise ParseError(
+            f"Failure parsing the query: encountered '{found}'{hint}.", sql=sql, line=token.line, column=token.col
+        )
+    tokens = _odbc_literals(tokens)
     try:
         trees = dialect.parser().parse(tokens, sql)
     except SqlglotParseError as error:

@@ -363,10 +363,11 @@ class CompactLandingOperator(BaseOperator):
         from lakehouse.minio.landing_compaction import LandingCompactor
 
         store, done = ObjectStoreHook(self.aws_conn_id), []
+        bucket = self.bucket or store.lake
         for stream in self.streams:
             compactor = LandingCompactor(
                 store,
-                bucket=self.bucket or store.lake,
+                bucket=bucket,
                 landing=f"{self.landing_prefix}/source={self.source}",
                 published=f"{self.published_prefix}/{self.source}",
                 stream=stream,

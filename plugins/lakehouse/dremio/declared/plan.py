@@ -58,9 +58,9 @@ def plan(
     if "sources" in wanted:
         changes += [_plan_source(hook, source, connections) for source in catalog.sources]
     if "spaces" in wanted:
-        changes += [_plan_space(hook, space) for space in catalog.spaces]
+        changes += [_plan_container(hook, space) for space in catalog.spaces]
     if "folders" in wanted:
-        changes += [_plan_folder(hook, folder) for folder in catalog.folders]
+        changes += [_plan_container(hook, folder) for folder in catalog.folders]
     if "views" in wanted:
         changes += [_plan_view(hook, view) for view in catalog.views]
     found: list[Change | UserChange | RoleChange] = [change for change in changes if change is not None]
@@ -133,24 +133,17 @@ def _comparable(value: Any) -> Any:
     return value or None
 
 
-def _plan_space(hook: DremioHook, space: Space) -> Change | None:
-    entity = hook.find_entity([space.name])
+def _plan_container(hook: DremioHook, declared: Space | Folder) -> Change | None:
+    """Of a space or folder: it is there, and described."""
+    kind = type(declared).__name__.lower()
+    path = declared.path if isinstance(declared, Folder) else declared.name
+    entity = hook.find_entity(path.split(".") if isinstance(declared, Folder) else [path])
     if entity is None:
-        return Change("create", space)
-    if entity.get("entityType") != "space":
-        raise DremioError(f"Dremio has a {entity.get('entityType')} named {space.name}; a space is declared")
-    differences = _wiki_difference(hook, entity, space.description)
-    return Change("update", space, tuple(differences), entity) if differences else None
-
-
-def _plan_folder(hook: DremioHook, folder: Folder) -> Change | None:
-    entity = hook.find_entity(folder.path.split("."))
-    if entity is None:
-        return Change("create", folder)
-    if entity.get("entityType") != "folder":
-        raise DremioError(f"Dremio has a {entity.get('entityType')} at {folder.path}, where a folder is declared")
-    differences = _wiki_difference(hook, entity, folder.description)
-    return Change("update", folder, tuple(differences), entity) if differences else None
+        return Change("create", declared)
+    if entity.get("entityType") != kind:
+        raise DremioError(f"Dremio has a {entity.get('entityType')} at {path}, where a {kind} is declared")
+    differences = _wiki_difference(hook, entity, declared.description)
+    return Change("update", declared, tuple(differences), entity) if differences else None
 
 
 def _plan_view(hook: DremioHook, view: View) -> Change | None:
